@@ -1,0 +1,52 @@
+"""The one class order, and the names that other data sets use for the same emotions."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from fer.errors import FerError
+
+EMOTIONS: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+"""FER2013's seven emotions in the order of its CSV labels 0 to 6 (Goodfellow et al., 2013)."""
+
+MINORITY: tuple[str, ...] = ("sad", "angry", "surprise")
+"""The classes that oversampling and online augmentation serve unless told otherwise."""
+
+ALIASES: dict[str, str] = {
+    "anger": "angry",
+    "disgusted": "disgust",
+    "afraid": "fear",
+    "fearful": "fear",
+    "happiness": "happy",
+    "joy": "happy",
+    "sadness": "sad",
+    "surprised": "surprise",
+}
+"""Other data sets' names, each with the name used here."""
+
+
+def emotion_index(name: str) -> int | None:
+    """Return the label of an emotion under any of its known names, or None where the name is unknown."""
+    key = name.strip().lower()
+    key = ALIASES.get(key, key)
+    return EMOTIONS.index(key) if key in EMOTIONS else None
+
+
+def emotion_indices(names: Sequence[str], where: str) -> tuple[int, ...]:
+    """Return the labels of several emotions.
+
+    Args:
+        names: Emotion names or their aliases.
+        where: The configuration key they came from, for the error message.
+
+    Raises:
+        FerError: If a name is unknown.
+    """
+    indices = []
+    for name in names:
+        index = emotion_index(name)
+        if index is None:
+            near = get_close_matches(name, EMOTIONS, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise FerError(f"{where}: '{name}' is no emotion; known are {', '.join(EMOTIONS)}{hint}")
+        indices.append(index)
+    return tuple(indices)
