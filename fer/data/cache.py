@@ -1,0 +1,136 @@
+"""Faces read once and kept as arrays, under a key made of the content they were read from."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from fer.data.faces import Faces
+from fer.data.folders import list_pictures
+from fer.data.readers import Found, check_arguments, find, located, read_found
+from fer.data.trees import FolderTree
+
+FORMAT = 1
+"""To be raised whenever the readers give something else for the same files."""
+
+_ARRAYS = ("images", "labels", "splits")
+_PIECE = 2**22
+_FORGOTTEN = 24 * 3600  # seconds; a temporary folder older than that belongs to no living process
+
+
+def default_cache_dir() -> Path:
+    """Return `$FER_CACHE_DIR`, else `$XDG_CACHE_HOME/fer-lightning`, else `~/.cache/fer-lightning`."""
+    if own := os.environ.get("FER_CACHE_DIR"):
+        return Path(own).expanduser()
+    if xdg := os.environ.get("XDG_CACHE_HOME"):
+        return Path(xdg) / "fer-lightning"
+    return Path("~/.cache/fer-lightning").expanduser()
+
+
+def load_faces(root: Path, cache_dir: Path, *, size: int = 48, val_fraction: float = 0.1) -> Faces:
+    """Read the faces at a path as `fer.data.readers.read_faces` does, and from the second time on quickly.
+
+    All files are hashed at every start, so that changed data can never be taken for the cached.
+
+    Args:
+        root: A folder, or a table or archive itself.
+        cache_dir: Where the arrays are kept; made if missing. If it cannot be written, the faces are read
+            without it, and a note says so.
+        size: Height and width of the result.
+        val_fraction: The part of the training pictures held out for validation where the source names none.
+
+    Returns:
+        The faces, with images uint8 (N, size, size) as a read-only memory map.
+
+    Raises:
+        FerError: If there is nothing to read, or something in it is missing, damaged or not understood.
+    """
+    check_arguments(size, val_fraction)
+    tree, found = find(root)
+    place = cache_dir / _key(tree, found, size, val_fraction)
+    faces = _load(place)
+    if faces is None:
+        faces = read_found(tree, found, size=size, val_fraction=val_fraction)
+        try:
+            _store(faces, place)
+        except OSError as error:
+            note = (
+                f"The cache in {cache_dir} cannot be written ({error.strerror}), so every start reads anew."
+            )
+            faces = replace(faces, notes=(*faces.notes, note))
+        else:
+            faces = _load(place) or faces
+    return located(faces, tree, found)
+
+
+def _key(tree: FolderTree, found: Found, size: int, val_fraction: float) -> str:
+    digest = hashlib.blake2b(repr((FORMAT, size, val_fraction, found.form)).encode(), digest_size=16)
+    if found.form == "folders":
+        for path, data in tree.read([entry.path for entry in list_pictures(tree, found.path)]):
+            digest.update(f"{path}\0{len(data)}\0".encode(errors="surrogateescape"))
+            digest.update(data)
+    else:
+        digest.update(found.path.encode(errors="surrogateescape"))
+        with tree.open(found.path) as file:
+            while piece := file.read(_PIECE):
+                digest.update(piece)
+    return digest.hexdigest()
+
+
+def _load(place: Path) -> Faces | None:
+    """Return the faces kept at a place, or None if there are none or they are not what was once written."""
+    try:
+        meta = json.loads((place / "meta.json").read_text(encoding="utf-8"))
+        images = np.load(place / "images.npy", mmap_mode="r")
+        labels, splits = np.load(place / "labels.npy"), np.load(place / "splits.npy")
+        faces = Faces(images, labels, splits, meta["origins"], meta["source"], tuple(meta["notes"]))
+        sound = _shapes(faces) == meta["arrays"] and faces.digest() == meta["digest"]
+    except (OSError, ValueError, KeyError, TypeError, EOFError):
+        return None
+    return faces if sound else None
+
+
+def _store(faces: Faces, place: Path) -> None:
+    """Write a folder beside the place, then rename it: nobody ever sees half of it."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(place.parent)
+    draft = Path(tempfile.mkdtemp(prefix="tmp-", dir=place.parent))
+    try:
+        for name in _ARRAYS:
+            np.save(draft / f"{name}.npy", getattr(faces, name))
+        meta = {
+            "arrays": _shapes(faces),
+            "digest": faces.digest(),
+            "source": faces.source,
+            "notes": faces.notes,
+            "origins": list(faces.origins),
+        }
+        (draft / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+        if place.exists() and _load(place) is None:
+            place.rename(draft / "unsound")
+        try:
+            draft.rename(place)
+        except OSError:
+            if _load(place) is None:  # otherwise another process was quicker, and its faces are the same
+                raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _shapes(faces: Faces) -> dict[str, list[object]]:
+    arrays = ((name, getattr(faces, name)) for name in _ARRAYS)
+    return {name: [array.dtype.str, *array.shape] for name, array in arrays}
+
+
+def _sweep(cache_dir: Path) -> None:
+    for draft in cache_dir.glob("tmp-*"):
+        with suppress(FileNotFoundError):  # its process may just have finished
+            if time.time() - draft.stat().st_mtime > _FORGOTTEN:
+                shutil.rmtree(draft, ignore_errors=True)

@@ -1,0 +1,32 @@
+"""FER2013 from Kaggle, where the extra `download` is installed."""
+
+from importlib import import_module
+from pathlib import Path
+
+from fer.errors import FerError
+
+HANDLE = "msambare/fer2013"
+
+_BY_HAND = f"download the zip of {HANDLE} from kaggle.com/datasets/{HANDLE} into data/fer2013"
+
+
+def download_fer2013() -> Path:
+    """Fetch FER2013 through kagglehub, which keeps it and fetches it only once.
+
+    Returns:
+        The folder that holds `train` and `test`.
+
+    Raises:
+        FerError: If kagglehub is not installed, or cannot fetch the data.
+    """
+    try:
+        kagglehub = import_module("kagglehub")
+    except ImportError as error:
+        raise FerError(
+            f"downloading FER2013 needs kagglehub: pip install 'fer-lightning[download]', or {_BY_HAND}"
+        ) from error
+    try:
+        return Path(kagglehub.dataset_download(HANDLE))
+    except Exception as error:  # no network, no account, no space: kagglehub raises them all as they come
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise FerError(f"FER2013 could not be downloaded ({reason[:200]}); {_BY_HAND}") from error

@@ -1,0 +1,124 @@
+"""From a picture's bytes to grey levels, and the bar that is shown while many are read."""
+
+import hashlib
+import io
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from fer.errors import FerError
+
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
+MAX_PIXELS = 40_000_000
+
+_LONG_READ = 4000  # pictures: below that, a bar would only flicker
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What a reader found, before validation pictures are held out where the source names none.
+
+    Attributes:
+        images: uint8, (N, size, size).
+        labels: int64, (N,).
+        splits: uint8, (N,), indices into `SPLITS`.
+        origins: N strings.
+        fingerprints: N digests of the pictures as stored, equal for equal pictures whatever `size` is.
+        notes: What a user must know about how they were read, a sentence each.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    splits: NDArray[np.uint8]
+    origins: list[str]
+    fingerprints: list[bytes]
+    notes: tuple[str, ...]
+
+
+def decode(data: bytes, where: str, size: int) -> tuple[NDArray[np.uint8], bool]:
+    """Decode a picture.
+
+    Args:
+        data: The bytes of a picture file.
+        where: Its name, for the error message.
+        size: Height and width wanted.
+
+    Returns:
+        Grey levels, uint8, (size, size), and whether the picture had to be resized for that.
+
+    Raises:
+        FerError: If the bytes are no picture, or one that is damaged, truncated or absurdly large.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # remarks on metadata, which is not read here
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+                width, height = picture.size
+                if width * height > MAX_PIXELS:
+                    raise Image.DecompressionBombError
+                return _fit(_grey(picture), size), (width, height) != (size, size)
+    except UnidentifiedImageError:
+        raise FerError(f"{where} is no picture (JPEG, PNG, BMP, WebP …); remove it") from None
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise FerError(
+            f"{where} has more than {MAX_PIXELS:,} pixels, too many for a face; remove it"
+        ) from None
+    except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise FerError(f"{where} is damaged ({reason}); replace or remove it") from error
+
+
+def resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Return grey levels (H, W) as (size, size), antialiased."""
+    return _fit(Image.fromarray(image), size)
+
+
+def fingerprint(data: bytes) -> bytes:
+    """Return 16 bytes that tell one stored picture from another."""
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def resized_note(resized: int, total: int, size: int) -> tuple[str, ...]:
+    """Return the sentence that says how many pictures were resized, if any were."""
+    if not resized:
+        return ()
+    return (f"{resized:,} of {total:,} pictures were not {size}x{size} and were resized to that.",)
+
+
+def with_progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """Yield the items; on a terminal and where there are many, behind a bar on stderr that then vanishes."""
+    console = Console(stderr=True)
+    if total < _LONG_READ or not console.is_terminal:
+        yield from items
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield from progress.track(items, total=total, description=what)
+
+
+def _grey(picture: Image.Image) -> Image.Image:
+    if picture.mode == "L":
+        return picture
+    if picture.mode.startswith("I;16"):
+        # Pillow would clip 16 bits at 255 and so make nearly every face white.
+        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    if picture.mode in ("I", "F"):
+        raise ValueError("32-bit grey levels have no known range")
+    return picture.convert("L")
+
+
+def _fit(picture: Image.Image, size: int) -> NDArray[np.uint8]:
+    if picture.size != (size, size):
+        # Pillow widens the bilinear filter with the reduction, so that shrinking does not alias.
+        picture = picture.resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(picture)

@@ -1,0 +1,131 @@
+"""Files under names, the same way for a folder and for an archive."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Protocol
+
+from fer.errors import FerError
+
+MAX_PICTURE_BYTES = 64 * 2**20
+"""A face is a few kilobytes; a file beyond this is a mistake that would only fill the memory."""
+
+_LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
+
+
+class Tree(Protocol):
+    """Folders and files, named by paths with forward slashes relative to the top, which is ''."""
+
+    def where(self, path: str) -> str:
+        """Return the name of a file or folder for an error message."""
+
+    def folders(self, at: str) -> list[str]:
+        """Return the sorted names of the folders directly in a folder, without hidden ones."""
+
+    def files(self, at: str) -> list[str]:
+        """Return the sorted names of the files directly in a folder, without hidden ones."""
+
+    def read(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield each of these files once, as (path, bytes), in the order that is quickest to read."""
+
+    def open(self, path: str) -> IO[bytes]:
+        """Open one file for reading."""
+
+    def size(self, path: str) -> int:
+        """Return the number of bytes in a file."""
+
+
+def join(at: str, name: str) -> str:
+    """Return the path of a name in a folder of a tree."""
+    return f"{at}/{name}" if at else name
+
+
+def is_litter(name: str) -> bool:
+    """Return whether a file manager or an operating system left this name behind."""
+    return name.startswith(".") or name.lower() in _LITTER
+
+
+class FolderTree:
+    """A folder on disk.
+
+    Args:
+        root: The folder that paths are relative to.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def where(self, path: str) -> str:
+        """Return the path on disk."""
+        return str(self.root / path)
+
+    def folders(self, at: str) -> list[str]:
+        """Return the sorted names of the folders directly in a folder, without hidden ones."""
+        return sorted(entry.name for entry in self._entries(at) if entry.is_dir())
+
+    def files(self, at: str) -> list[str]:
+        """Return the sorted names of the files directly in a folder, without hidden ones.
+
+        Raises:
+            FerError: If something is neither file nor folder: a pipe, which would block, or a broken link.
+        """
+        names = []
+        for entry in self._entries(at):
+            if entry.is_file():
+                names.append(entry.name)
+            elif not entry.is_dir():
+                raise FerError(f"{entry.path} is neither a file nor a folder (a broken link?); remove it")
+        return sorted(names)
+
+    def read(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield each of these files as (path, bytes), in the order given.
+
+        Raises:
+            FerError: If a file cannot be read or is larger than `MAX_PICTURE_BYTES`.
+        """
+        top = f"{self.root}/"
+        for path in paths:
+            try:
+                # Bare descriptors: three times as quick as pathlib over 36,000 small files.
+                file = os.open(top + path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+                try:
+                    data = self._read_all(file, path)
+                finally:
+                    os.close(file)
+            except OSError as error:
+                raise FerError(f"{self.where(path)} cannot be read: {error.strerror}") from error
+            yield path, data
+
+    def open(self, path: str) -> IO[bytes]:
+        """Open one file for reading.
+
+        Raises:
+            FerError: If it cannot be opened.
+        """
+        try:
+            return (self.root / path).open("rb")
+        except OSError as error:
+            raise FerError(f"{self.where(path)} cannot be read: {error.strerror}") from error
+
+    def size(self, path: str) -> int:
+        """Return the number of bytes in a file."""
+        return (self.root / path).stat().st_size
+
+    def _entries(self, at: str) -> list[os.DirEntry[str]]:
+        folder = self.root / at
+        try:
+            with os.scandir(folder) as entries:
+                return [entry for entry in entries if not is_litter(entry.name)]
+        except OSError as error:
+            raise FerError(f"the folder {folder} cannot be listed: {error.strerror}") from error
+
+    def _read_all(self, file: int, path: str) -> bytes:
+        size = os.fstat(file).st_size
+        if size > MAX_PICTURE_BYTES:
+            raise FerError(f"{self.where(path)} has {size:,} bytes, too many for a picture; remove it")
+        pieces = []
+        while piece := os.read(file, size + 1):
+            pieces.append(piece)
+            if len(piece) == size:
+                break
+        return b"".join(pieces)
