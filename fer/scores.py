@@ -1,0 +1,244 @@
+"""From logits to figures: loss, accuracies, F1, calibration, and how sure each of them is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from fer.errors import FerError
+
+METRICS: tuple[str, ...] = ("loss", "accuracy", "balanced_accuracy", "macro_f1", "top2", "ece")
+"""The single figures of `Scores`, in the order in which tables show them."""
+
+BINS = 15
+"""Bins of confidence, as many as Guo et al. (2017) use."""
+
+
+class ClassScores(TypedDict):
+    """The figures of one class; None where the class has no picture."""
+
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What one set of predictions is worth.
+
+    Attributes:
+        loss: Mean cross-entropy in nats, without label smoothing.
+        accuracy: Share of pictures whose largest logit is the true class.
+        balanced_accuracy: Mean recall over the classes that have pictures.
+        macro_f1: Mean F1 over the classes that have pictures.
+        top2: Share of pictures whose true class is among the two largest logits.
+        ece: Expected calibration error over 15 bins of equal width (Guo et al., 2017).
+        per_class: Precision, recall, F1 and number of pictures per class, in label order.
+        confusion: int64, (C, C), rows the true class, columns the predicted one.
+        count: Number of pictures.
+        intervals: 95 % bootstrap interval (low, high) per name in `METRICS`; empty without bootstrap.
+    """
+
+    loss: float
+    accuracy: float
+    balanced_accuracy: float
+    macro_f1: float
+    top2: float
+    ece: float
+    per_class: dict[str, ClassScores]
+    confusion: NDArray[np.int64]
+    count: int
+    intervals: dict[str, tuple[float, float]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the same content in plain values that JSON can hold, without NaN."""
+        return {
+            "count": self.count,
+            **{name: getattr(self, name) for name in METRICS},
+            "intervals": {name: list(ends) for name, ends in self.intervals.items()},
+            "per_class": {name: dict(figures) for name, figures in self.per_class.items()},
+            "confusion": self.confusion.tolist(),
+        }
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Confidence against accuracy in bins of equal width, the data of a reliability diagram.
+
+    Attributes:
+        counts: int64, (B,), pictures per bin; bin b holds confidences in (b / B, (b + 1) / B].
+        confidence: float64, (B,), mean confidence per bin, 0 in an empty one.
+        accuracy: float64, (B,), share of correct predictions per bin, 0 in an empty one.
+    """
+
+    counts: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error: the gap between confidence and accuracy, weighted by pictures."""
+        gaps = np.abs(self.accuracy - self.confidence)
+        return float((self.counts * gaps).sum() / self.counts.sum())
+
+
+@dataclass(frozen=True)
+class _Outcomes:
+    """What the figures need to know of each picture; every field is an array of length N."""
+
+    labels: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    loss: NDArray[np.float64]
+    correct: NDArray[np.float64]
+    in_top2: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+
+    @property
+    def bins(self) -> NDArray[np.int64]:
+        bins: NDArray[np.int64] = np.ceil(self.confidence * BINS).astype(np.int64) - 1
+        return bins.clip(0, BINS - 1)
+
+
+def score(
+    logits: Tensor, labels: Tensor, classes: Sequence[str], *, bootstrap: int = 1000, seed: int = 0
+) -> Scores:
+    """Score predictions against the truth.
+
+    Definitions are scikit-learn's with zero_division=0, save that classes without a picture are left out
+    of the means even where they were predicted. Of equal logits, the lower label comes first.
+
+    Args:
+        logits: Floating point, (N, C).
+        labels: int64, (N,), true classes.
+        classes: C names in label order.
+        bootstrap: Resamples of the pictures behind each interval (percentile method, Efron and Tibshirani,
+            1993, chapter 13); 0 for no intervals. That of the calibration error lies too high, as resampling
+            adds noise to its bins.
+        seed: Seed of the resampling.
+
+    Raises:
+        FerError: If there is no picture, or a logit is NaN or infinite.
+        ValueError: If the shapes disagree.
+    """
+    if logits.ndim != 2 or logits.shape != (len(labels), len(classes)):
+        raise ValueError(
+            f"logits {tuple(logits.shape)} fit neither {len(labels)} labels nor {len(classes)} classes"
+        )
+    outcomes = _outcomes(logits, labels)
+    columns = _columns(outcomes, len(classes))
+    sums = columns.sum(axis=0)
+    figures = _figures(sums, len(classes))
+    confusion = sums[3 + BINS :].reshape(len(classes), -1).round().astype(np.int64)
+    intervals = {}
+    if bootstrap:
+        resampled = _figures(_resample(columns, bootstrap, seed), len(classes))
+        for name, values in resampled.items():
+            low, high = np.percentile(values, (2.5, 97.5))
+            intervals[name] = (float(low), float(high))
+    return Scores(
+        **{name: float(value) for name, value in figures.items()},
+        per_class=_per_class(confusion, classes),
+        confusion=confusion,
+        count=len(labels),
+        intervals=intervals,
+    )
+
+
+def calibration(logits: Tensor, labels: Tensor) -> Calibration:
+    """Return the bins of a reliability diagram (Guo et al., 2017, https://arxiv.org/abs/1706.04599).
+
+    Args:
+        logits: Floating point, (N, C).
+        labels: int64, (N,), true classes.
+    """
+    outcomes = _outcomes(logits, labels)
+    counts = np.bincount(outcomes.bins, minlength=BINS)
+    shares = np.maximum(counts, 1)
+    return Calibration(
+        counts=counts,
+        confidence=np.bincount(outcomes.bins, outcomes.confidence, BINS) / shares,
+        accuracy=np.bincount(outcomes.bins, outcomes.correct, BINS) / shares,
+    )
+
+
+def _outcomes(logits: Tensor, labels: Tensor) -> _Outcomes:
+    if not len(labels):
+        raise FerError("there is no picture to score; check the split and the data source")
+    if not torch.isfinite(logits).all():
+        raise FerError("the logits hold NaN or infinity, so training diverged; lower the learning rate")
+    logits = logits.detach().cpu().double()
+    labels = labels.detach().cpu()
+    ranking = logits.argsort(dim=1, descending=True, stable=True)
+    return _Outcomes(
+        labels=labels.numpy(),
+        predicted=ranking[:, 0].numpy(),
+        loss=functional.cross_entropy(logits, labels, reduction="none").numpy(),
+        correct=(ranking[:, 0] == labels).double().numpy(),
+        in_top2=(ranking[:, :2] == labels[:, None]).any(dim=1).double().numpy(),
+        confidence=logits.softmax(dim=1).amax(dim=1).numpy(),
+    )
+
+
+def _columns(outcomes: _Outcomes, classes: int) -> NDArray[np.float64]:
+    """Return per-picture columns, (N, 3 + BINS + C * C), from whose sums every figure follows.
+
+    The columns are loss, correctness, top-2, the gap between correctness and confidence in the picture's
+    bin, and its cell of the confusion matrix. A resample is then only a weighting of the rows, and thus
+    one product with this matrix.
+    """
+    rows = np.arange(len(outcomes.labels))
+    gaps = np.zeros((len(rows), BINS))
+    gaps[rows, outcomes.bins] = outcomes.correct - outcomes.confidence
+    cells = np.zeros((len(rows), classes * classes))
+    cells[rows, outcomes.labels * classes + outcomes.predicted] = 1.0
+    return np.column_stack((outcomes.loss, outcomes.correct, outcomes.in_top2, gaps, cells))
+
+
+def _resample(columns: NDArray[np.float64], times: int, seed: int) -> NDArray[np.float64]:
+    """Return the column sums of resamples with replacement: (times, K)."""
+    rng = np.random.default_rng(seed)
+    count = len(columns)
+    sums = np.empty((times, columns.shape[1]))
+    for row in sums:  # one resample at a time, as weights for all would fill gigabytes on the training split
+        row[:] = np.bincount(rng.integers(count, size=count), minlength=count) @ columns
+    return sums
+
+
+def _figures(sums: NDArray[np.float64], classes: int) -> dict[str, NDArray[np.float64]]:
+    """Return each name in `METRICS` with its value, computed from column sums of shape (..., K)."""
+    confusion = sums[..., 3 + BINS :].reshape(*sums.shape[:-1], classes, classes)
+    count = confusion.sum(axis=(-2, -1))
+    hits = confusion.diagonal(axis1=-2, axis2=-1)
+    support = confusion.sum(axis=-1)
+    predicted = confusion.sum(axis=-2)
+    present = (support > 0).sum(axis=-1)
+    # A class without pictures has no hits either, so it adds 0 to the sums below.
+    recall = hits / np.maximum(support, 1)
+    f1 = 2 * hits / np.maximum(support + predicted, 1)
+    return {
+        "loss": sums[..., 0] / count,
+        "accuracy": sums[..., 1] / count,
+        "balanced_accuracy": recall.sum(axis=-1) / present,
+        "macro_f1": f1.sum(axis=-1) / present,
+        "top2": sums[..., 2] / count,
+        "ece": np.abs(sums[..., 3 : 3 + BINS]).sum(axis=-1) / count,
+    }
+
+
+def _per_class(confusion: NDArray[np.int64], classes: Sequence[str]) -> dict[str, ClassScores]:
+    figures: dict[str, ClassScores] = {}
+    for index, name in enumerate(classes):
+        hits, support, predicted = confusion[index, index], confusion[index].sum(), confusion[:, index].sum()
+        figures[name] = ClassScores(
+            precision=float(hits / max(predicted, 1)) if support else None,
+            recall=float(hits / support) if support else None,
+            f1=float(2 * hits / (support + predicted)) if support else None,
+            support=int(support),
+        )
+    return figures
