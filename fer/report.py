@@ -1,0 +1,126 @@
+"""One evaluation as an HTML page that stands alone: opens from disk, loads nothing, prints."""
+
+import base64
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from fer.figures import confusion_matrix, curves, png_bytes
+from fer.scores import METRICS, Scores
+
+_NAMES = {
+    "loss": "Loss",
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "macro_f1": "Macro F1",
+    "top2": "Top-2 accuracy",
+    "ece": "Calibration error",
+}
+_HEADLINES = ("accuracy", "balanced_accuracy", "macro_f1", "loss")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that the report of one evaluated checkpoint shows.
+
+    Attributes:
+        name: The model's name.
+        split: The split it was evaluated on.
+        scores: Its scores.
+        scores_flip: Its scores where the prediction is averaged with that of the mirrored picture.
+        config: The configuration of the run, in plain values.
+        facts: Where the numbers come from: seed, commit, data hash, versions, hardware, epoch, date.
+        history: A row per epoch, as `fer.figures.curves` takes it; empty where the run left none.
+        figures: Title, caption and figure each, shown below the confusion matrix and the curves, which the
+            report draws itself.
+        best_epoch: The epoch of the checkpoint, marked in the curves.
+    """
+
+    name: str
+    split: str
+    scores: Scores
+    scores_flip: Scores
+    config: Mapping[str, Any]
+    facts: Mapping[str, str]
+    history: Sequence[Mapping[str, float]] = ()
+    figures: Sequence[tuple[str, str, Figure]] = field(default_factory=tuple)
+    best_epoch: int | None = None
+
+
+def write_report(evaluation: Evaluation, path: Path) -> None:
+    """Write the page, whole or not at all, and the folders above it.
+
+    Args:
+        evaluation: What to show.
+        path: The HTML file, replaced where it exists.
+    """
+    environment = Environment(
+        loader=PackageLoader("fer", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("report.html.j2").render(
+        evaluation=evaluation,
+        headlines=[_metric(evaluation, name) for name in _HEADLINES],
+        metrics=[_metric(evaluation, name) for name in METRICS],
+        figures=[
+            {"title": title, "caption": caption, "source": _data_uri(figure), "width": _css_pixels(figure)}
+            for title, caption, figure in _figures(evaluation)
+        ],
+        config=json.dumps(evaluation.config, indent=2, default=str, ensure_ascii=False),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(page, encoding="utf-8")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _figures(evaluation: Evaluation) -> list[tuple[str, str, Figure]]:
+    """Return the figures that follow from the evaluation, and then those that came with it."""
+    scores = evaluation.scores
+    caption = (
+        "Rows are the true class, columns the predicted one; colours and percentages are shares of a row."
+    )
+    figures = [("Confusion", caption, confusion_matrix(scores.confusion, list(scores.per_class)))]
+    if evaluation.history:
+        caption = "Per epoch. The gap between training and validation is what the model learned by heart."
+        figures.append(("Training", caption, curves(evaluation.history, evaluation.best_epoch)))
+    return [*figures, *evaluation.figures]
+
+
+def _metric(evaluation: Evaluation, name: str) -> dict[str, str]:
+    """Return a metric as people read it: the value, its interval, the value with flip, the difference."""
+    plain, flipped = getattr(evaluation.scores, name), getattr(evaluation.scores_flip, name)
+    interval = evaluation.scores.intervals.get(name)
+    return {
+        "name": _NAMES[name],
+        "value": _shown(name, plain),
+        "interval": f"{_shown(name, interval[0])} to {_shown(name, interval[1])}" if interval else "",
+        "flipped": _shown(name, flipped),
+        "change": _shown(name, flipped - plain, sign="+").removesuffix(" %"),
+    }
+
+
+def _shown(name: str, value: float, sign: str = "") -> str:
+    text = format(value, f"{sign}.3f") if name == "loss" else format(100 * value, f"{sign}.1f") + " %"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def _css_pixels(figure: Figure) -> int:
+    """Return the width at which type in the figure is as large as its points say."""
+    return round(96 * figure.get_figwidth())
+
+
+def _data_uri(figure: Figure) -> str:
+    return "data:image/png;base64," + base64.b64encode(png_bytes(figure)).decode("ascii")
