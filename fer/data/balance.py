@@ -1,0 +1,199 @@
+"""Offline oversampling: small classes are filled up with augmented copies, in a folder of their own."""
+
+import hashlib
+import json
+import shutil
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+from fer.data.copies import Oversampling, plan, redraw
+from fer.data.faces import SPLITS, Faces
+from fer.data.manifest import SUMMARY, Row, check_files, damaged, read_rows, read_summary, write_rows
+from fer.data.pictures import with_progress
+from fer.errors import FerError
+
+__all__ = ["Oversampling", "counts_table", "load_oversampled", "oversample"]
+
+FORMAT = 1
+"""To be raised whenever the same configuration and faces give another folder."""
+
+_FORGOTTEN = 600  # seconds; a living writer adds a picture every millisecond or so
+_HEX = "[0-9a-f]"
+
+
+def oversample(faces: Faces, config: Oversampling, root: Path) -> Path:
+    """Write the training faces and the copies that fill up their small classes, unless that was done before.
+
+    Args:
+        faces: The training split alone; images uint8 (N, H, W).
+        config: What to copy, and how.
+        root: The folder in which each configuration has its own; made if missing.
+
+    Returns:
+        The finished folder: `<class>/<name>.png` as they are in `faces`, `<class>/<name>_aug0001.png` and so
+        on for their copies, `manifest.csv` and `manifest.json`.
+
+    Raises:
+        FerError: If `faces` holds other splits, nothing can be written, or the finished folder was changed.
+    """
+    if np.any(faces.splits != SPLITS.index("train")):
+        raise FerError("Only the training split may be oversampled, never validation or test pictures")
+    source = _identity(faces)
+    key = _hash(json.dumps([FORMAT, asdict(config), source], sort_keys=True))
+    kinds = "auto" if config.classes == "auto" else "-".join(config.classes) or "none"
+    folder = root / f"{kinds}-{key[:8]}"
+    if not folder.exists():
+        summary = {"format": FORMAT, "key": key, "config": asdict(config), "source": faces.source, **source}
+        _write(faces, config, summary, folder)
+    if read_summary(folder).get("key") != key:
+        raise damaged(folder, f"{SUMMARY} belongs to another configuration")
+    check_files(folder, read_rows(folder))
+    return folder
+
+
+def load_oversampled(folder: Path, source: Faces) -> Faces:
+    """Read an oversampled folder back.
+
+    All pictures are decoded and compared with the manifest's digest: 38,000 take about a second, too little
+    for a second, faster copy of them that would have to be kept true to the first.
+
+    Args:
+        folder: What `oversample` returned.
+        source: The faces that it was given.
+
+    Returns:
+        The faces in `source`, in their order, followed by the copies; origins are files relative to `folder`.
+
+    Raises:
+        FerError: If the folder was made from other faces, or was changed since.
+    """
+    summary, rows = read_summary(folder), read_rows(folder)
+    if any(summary.get(name) != value for name, value in _identity(source).items()):
+        raise FerError(f"{folder} was made from other faces than {source.source}; oversample these first")
+    check_files(folder, rows)
+    shape = source.images.shape[1:]
+    images = np.empty((len(rows), *shape), np.uint8)
+    for row, image in zip(rows, images, strict=True):
+        data = np.frombuffer((folder / row.file).read_bytes(), np.uint8)
+        picture = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if data.size else None
+        if picture is None or picture.shape != shape:
+            raise damaged(folder, f"{row.file} is no picture of {shape[1]} by {shape[0]} pixels")
+        image[:] = picture
+    faces = _assemble(images, rows, source)
+    if faces.digest() != summary.get("digest"):
+        raise damaged(folder, "some of its pictures have other pixels")
+    return faces
+
+
+def counts_table(before: Faces, after: Faces) -> Table:
+    """Return a table of the pictures per class before and after oversampling."""
+    table = Table("Emotion", title="Training pictures")
+    for column in ("before", "copies", "after"):
+        table.add_column(column, justify="right")
+    old, new = before.counts(), after.counts()
+    for name, *numbers in zip(before.classes, old, new - old, new, strict=True):
+        table.add_row(name, *(f"{number:,}" for number in numbers))
+    table.add_section()
+    table.add_row("all", *(f"{number:,}" for number in (len(before), len(after) - len(before), len(after))))
+    return table
+
+
+def _write(faces: Faces, config: Oversampling, summary: dict[str, Any], folder: Path) -> None:
+    """Write a folder next to its place and then move it there, so that what stands there is finished."""
+    root = folder.parent
+    temporary = root / f".{folder.name}.{uuid.uuid4().hex[:12]}.tmp"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        _remove_forgotten(root)
+        try:
+            temporary.mkdir()
+            _fill(temporary, faces, config, summary)
+            _publish(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise FerError(
+            f"The oversampled pictures cannot be written to {root} ({error.strerror or error}); "
+            "make room there, or name another folder with data.oversample.folder"
+        ) from error
+
+
+def _fill(folder: Path, faces: Faces, config: Oversampling, summary: dict[str, Any]) -> None:
+    rows, sources = plan(faces, config)
+    for emotion in {row.emotion for row in rows}:
+        (folder / emotion).mkdir()
+    images = np.empty((len(rows), *faces.images.shape[1:]), np.uint8)
+    work = zip(rows, sources, images, strict=True)
+    for row, index, image in with_progress(work, len(rows), "Writing oversampled pictures"):
+        original = faces.images[index]
+        image[:] = redraw(original, row.change) if row.change else original
+        # not cv2.imwrite, which does not say why it failed
+        (folder / row.file).write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    after = _assemble(images, rows, faces)
+    write_rows(folder, rows)
+    summary |= {
+        "digest": after.digest(),
+        "before": dict(zip(faces.classes, faces.counts().tolist(), strict=True)),
+        "after": dict(zip(faces.classes, after.counts().tolist(), strict=True)),
+        # another version may draw the copies a little differently
+        "versions": {
+            "numpy": np.__version__,
+            "opencv": cv2.__version__,
+            "albumentations": version("albumentations"),
+        },
+    }
+    (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+
+
+def _publish(temporary: Path, folder: Path) -> None:
+    try:
+        temporary.rename(folder)
+    except OSError:
+        if not folder.exists():
+            raise
+        # another process finished the same folder first: its files are the same as these
+
+
+def _remove_forgotten(root: Path) -> None:
+    """Remove what killed writers left: temporary folders in which nothing has been written for a while.
+
+    Age tells a dead writer on any file system and machine, where a process number would mean nothing.
+    """
+    for old in root.glob(f".*-{_HEX * 8}.{_HEX * 12}.tmp"):
+        try:
+            touched = max(path.stat().st_mtime for path in (old, *old.iterdir()))
+        except OSError:  # its writer, or another one, is just removing it
+            continue
+        if time.time() - touched > _FORGOTTEN:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _assemble(images: NDArray[np.uint8], rows: Sequence[Row], source: Faces) -> Faces:
+    label_of = {name: label for label, name in enumerate(source.classes)}
+    return replace(
+        source,
+        images=images,
+        labels=np.array([label_of[row.emotion] for row in rows], dtype=np.int64),
+        splits=np.full(len(rows), SPLITS.index("train"), dtype=np.uint8),
+        origins=[row.file for row in rows],
+    )
+
+
+def _identity(faces: Faces) -> dict[str, str]:
+    """Return what tells these faces from others; the names count too, for the files are named after them."""
+    names = "\n".join((*faces.classes, *faces.origins))
+    return {"source_digest": faces.digest(), "source_names": _hash(names)}
+
+
+def _hash(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
