@@ -158,8 +158,11 @@ def _choose(tree: Tree) -> Found:
         raise FerError(f"{tree.where('')} holds several archives ({names}); name the one to read")
     if not rest:
         return best
-    names = " and ".join(other.path or other.title() for other in rest)
-    return Found(best.form, best.path, (f"Only the {best.title()} was read; {names} beside it was ignored.",))
+    names = ", ".join(other.path or other.title() for other in rest)
+    verb = "were" if best.form == "folders" else "was"
+    note = f"Of what lies there, only {best.title()} {verb} read; ignored: {names}."
+    return Found(best.form, best.path, (note,))
+
 
 
 def _candidates(tree: Tree, at: str = "", depth: int = 0) -> Iterator[Found]:

@@ -1,0 +1,132 @@
+"""From a configuration to objects: networks, transforms, class weights."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import albumentations as A
+import numpy as np
+import torch
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from numpy.typing import NDArray
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from fer.config import AugmentConfig, InputConfig, ModelConfig, choose
+from fer.errors import FerError
+from fer.models.mobilenet import WeightsUnavailableError
+from fer.models.preprocess import FaceModel, Preprocess
+
+log = logging.getLogger(__name__)
+
+
+def build_model(config: ModelConfig, num_classes: int, channels_last: bool = True) -> FaceModel:
+    """Build a model as configured, with its weights loaded.
+
+    Raises:
+        FerError: If the configuration does not fit the network, or its weights cannot be had.
+    """
+    if config.weights is not None and "weights" not in config.network:
+        raise FerError(f"model.weights: {config.name} takes no pretrained weights; leave it out")
+    size = config.input
+    if len(size.mean) != size.channels or len(size.std) != size.channels:
+        raise FerError(f"model.input: {size.channels} channels need as many numbers in mean and std")
+    arguments = {"num_classes": num_classes, "in_channels": size.channels}
+    network = _instantiate("model.network", config.network, arguments)
+    if not isinstance(network, nn.Module):
+        raise FerError(f"model.network: {config.network.get('_target_')} is no torch.nn.Module")
+    return FaceModel(Preprocess(size.size, size.channels, size.mean, size.std), network, channels_last)
+
+
+def build_model_for(config: ModelConfig, num_classes: int, channels_last: bool, source: str) -> FaceModel:
+    """Build a model, on the drawn sample with random weights where pretrained ones cannot be had.
+
+    On real data a backbone is not trained from nothing unasked: there the error stands.
+    """
+    try:
+        return build_model(config, num_classes, channels_last)
+    except WeightsUnavailableError as error:
+        if source != "sample" or config.weights != "imagenet":
+            raise
+        log.warning(
+            "NO PRETRAINED WEIGHTS: %s. On the drawn sample alone, %s goes on from RANDOM weights, which makes its "
+            "figures worthless for comparison.",
+            error,
+            config.name,
+        )
+        config.weights = None
+        config.network["weights"] = None
+        return build_model(config, num_classes, channels_last)
+
+
+def rebuild_model(plain: dict[str, Any]) -> FaceModel:
+    """Build the network that a checkpoint's plain values describe; its weights come from the checkpoint."""
+    config = {**plain, "network": dict(plain["network"])}
+    if "weights" in config["network"]:
+        config["network"]["weights"] = None
+    config["weights"] = None
+    classes = config.pop("num_classes")
+    channels_last = config.pop("channels_last")
+    return build_model(ModelConfig(**{**config, "input": InputConfig(**config["input"])}), classes, channels_last)
+
+
+def plain_model(config: ModelConfig, num_classes: int, channels_last: bool) -> dict[str, Any]:
+    """Return the plain values from which `rebuild_model` builds the same network."""
+    return {**asdict(config), "num_classes": num_classes, "channels_last": channels_last}
+
+
+def build_transforms(config: AugmentConfig) -> list[A.BasicTransform]:
+    """Build the online transforms in their order.
+
+    Raises:
+        FerError: If one is no albumentations transform or does not take its arguments.
+    """
+    transforms = []
+    for name, arguments in config.transforms.items():
+        transform = _instantiate(f"data.augment.transforms.{name}", arguments, {})
+        if not isinstance(transform, A.BasicTransform):
+            raise FerError(f"data.augment.transforms.{name}: not an albumentations transform")
+        transforms.append(transform)
+    return transforms
+
+
+def _instantiate(key: str, node: Any, arguments: dict[str, Any]) -> object:
+    if not isinstance(node, dict) or "_target_" not in node:
+        raise FerError(f"{key}: needs a _target_, the import path of a class")
+    try:
+        return instantiate(node, **arguments, _convert_="all")
+    except HydraException as error:
+        cause = error.__cause__
+        if isinstance(cause, FerError):
+            raise cause from error
+        reason = str(cause or error).splitlines()[0]
+        raise FerError(f"{key}: {node['_target_']} cannot be built ({reason})") from error
+
+
+def balanced_weights(counts: NDArray[np.int64]) -> list[float]:
+    """Return a weight per class, inversely proportional to its count and one on average over the faces."""
+    return [float(weight) for weight in counts.sum() / (len(counts) * np.maximum(counts, 1))]
+
+
+def class_weights(scheme: str, counts: NDArray[np.int64]) -> Sequence[float] | None:
+    """Return the objective's class weights for `optim.class_weights`.
+
+    Args:
+        scheme: "none" or "balanced".
+        counts: Training faces per class, (C,).
+    """
+    choose(scheme, ("none", "balanced"), "optim.class_weights")
+    return balanced_weights(counts) if scheme == "balanced" else None
+
+
+def multiply_adds(model: FaceModel, size: int) -> int:
+    """Return the multiply-adds of convolutions and linear layers for one face of `size` pixels a side."""
+    training = model.training
+    model.eval()
+    faces = torch.zeros(1, 1, size, size, dtype=torch.uint8, device=next(model.parameters()).device)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(faces)
+    model.train(training)
+    return int(counter.get_total_flops()) // 2

@@ -1,0 +1,118 @@
+"""What TensorBoard shows besides the scalars."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, cast
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+from numpy.typing import NDArray
+from torch.utils.tensorboard import SummaryWriter
+from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+from fer.classifier import EmotionClassifier
+from fer.config import TrainConfig
+from fer.data.datamodule import FaceDataModule
+from fer.figures import confusion_matrix, mistakes, raw_and_augmented, rgb_array
+
+LAYOUT = {
+    "Training and validation": {
+        "accuracy": ["Multiline", ["train/acc", "val/acc"]],
+        "loss": ["Multiline", ["train/loss", "val/loss"]],
+    },
+    "Classes": {"F1 on the validation split": ["Multiline", ["val_f1/.*"]]},
+}
+AUGMENTED_COPIES = 7
+
+
+class Dashboard(Callback):
+    """Adds charts, pictures, precision-recall curves and the model graph to the run's TensorBoard events.
+
+    Args:
+        data: The data module, for the faces behind the pictures.
+    """
+
+    def __init__(self, data: FaceDataModule) -> None:
+        self.data = data
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Show the layout, the graph and how training faces are augmented."""
+        writer = _writer(trainer)
+        if writer is None or trainer.ckpt_path is not None:  # a resumed run has shown them
+            return
+        writer.add_custom_scalars(LAYOUT)
+        figure = raw_and_augmented(*self._augmented())
+        writer.add_image("faces/raw and augmented", rgb_array(figure), dataformats="HWC")
+        _add_graph(writer, cast(EmotionClassifier, pl_module), self.data.config.size)
+
+    def _augmented(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], list[str]]:
+        """Return a face of each class, what training makes of it, and the classes' names."""
+        faces = self.data.faces["train"]
+        rows = np.array([np.flatnonzero(faces.labels == label)[0] for label in np.unique(faces.labels)])
+        raw, labels = np.asarray(faces.images[rows]), faces.labels[rows]
+        copies = [self.data.augmenter(raw, labels, seed) for seed in range(AUGMENTED_COPIES)]
+        return raw, np.stack(copies, axis=1), [faces.classes[label] for label in labels]
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Show the confusion matrix, the surest mistakes and the precision-recall curves of this epoch."""
+        writer = _writer(trainer)
+        if writer is None or not trainer.training:
+            return
+        logits, labels = (tensor.cpu() for tensor in cast(EmotionClassifier, pl_module).evaluated())
+        probabilities = logits.softmax(dim=1)
+        classes, step = self.data.faces["val"].classes, trainer.current_epoch + 1
+        counts = multiclass_confusion_matrix(logits, labels, len(classes))
+        matrix = confusion_matrix(counts.numpy(), classes)
+        writer.add_image("validation/confusion matrix", rgb_array(matrix), step, dataformats="HWC")
+        images = self.data.faces["val"].images
+        gallery = mistakes(images, labels.numpy(), probabilities.numpy(), classes)
+        writer.add_image("validation/surest mistakes", rgb_array(gallery), step, dataformats="HWC")
+        for label, name in enumerate(classes):
+            writer.add_pr_curve(f"validation/{name}", labels == label, probabilities[:, label], step)
+
+
+def _writer(trainer: L.Trainer) -> SummaryWriter | None:
+    """Return the TensorBoard writer of the process that logs, None in the others."""
+    logger = trainer.logger
+    if not isinstance(logger, TensorBoardLogger) or not trainer.is_global_zero:
+        return None
+    return cast(SummaryWriter, logger.experiment)
+
+
+def _add_graph(writer: SummaryWriter, module: EmotionClassifier, size: int) -> None:
+    network, training = module.network, module.network.training
+    faces = torch.zeros(1, 1, size, size, dtype=torch.uint8, device=module.device)
+    with warnings.catch_warnings(), torch.no_grad():
+        # the tracer warns of every shape it takes as fixed; the picture of the graph needs no more
+        warnings.simplefilter("ignore")
+        network.eval()
+        writer.add_graph(network, faces, verbose=False)
+    network.train(training)
+
+
+def log_hparams(logger: TensorBoardLogger, config: TrainConfig, metrics: Mapping[str, Any]) -> None:
+    """Fill the HPARAMS tab: the configuration and the final figures, so that runs compare there.
+
+    Args:
+        logger: The run's logger.
+        config: Its configuration.
+        metrics: The content of its `metrics.json`.
+    """
+    plain = asdict(config)
+    chosen = {
+        "model": config.model.name,
+        "seed": config.seed,
+        "data": metrics["data"]["source"],
+        "epochs": metrics["epochs"],
+        "batch_size": config.data.batch_size,
+        "oversample": str(config.data.oversample.classes) if config.data.oversample.enabled else "none",
+        "augment": str(config.data.augment.classes),
+        "input_size": config.model.input.size,
+        **{f"optim.{name}": value for name, value in plain["optim"].items()},
+    }
+    final = {f"final/{split}_{name}": value for split in ("train", "val", "test") for name, value in metrics[split].items()}
+    logger.log_hyperparams(chosen, final, step=metrics["epochs"])

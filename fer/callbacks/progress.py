@@ -1,0 +1,76 @@
+"""The progress bar, and the speed that it shows."""
+
+import time
+from typing import Any, cast
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.callbacks.progress.rich_progress import RichProgressBarTheme
+
+from fer.classifier import EmotionClassifier
+
+
+class Throughput(Callback):
+    """Logs the training speed of each epoch, `images_per_s`, over all devices and without validation."""
+
+    def __init__(self) -> None:
+        self.images = 0
+        self.seconds = 0.0
+        self._last = 0.0
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the epoch's clock."""
+        self.images, self.seconds, self._last = 0, 0.0, time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the batch."""
+        self.images += len(batch[1]) * trainer.world_size
+        now = time.perf_counter()
+        self.seconds += now - self._last
+        self._last = now
+
+    @property
+    def images_per_s(self) -> float:
+        """Images a second in this epoch so far."""
+        return self.images / self.seconds if self.seconds else 0.0
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log the epoch's speed."""
+        pl_module.log("images_per_s", self.images_per_s, rank_zero_only=True)
+
+
+class TrainingBar(RichProgressBar):
+    """Shows epoch, batches with the time left in the epoch, loss, accuracy, images/s and the time left in all.
+
+    Args:
+        throughput: Where the speed comes from.
+    """
+
+    def __init__(self, throughput: Throughput) -> None:
+        super().__init__(refresh_rate=10, theme=RichProgressBarTheme(metrics_format=".3f"))
+        self.throughput = throughput
+
+    def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, int | str | float]:
+        """Return what stands behind the bar."""
+        shown: dict[str, int | str | float] = {}
+        if self.throughput.images:
+            shown.update(cast(EmotionClassifier, pl_module).running())
+        if "val/acc" in trainer.callback_metrics:
+            shown["val acc"] = float(trainer.callback_metrics["val/acc"])
+        speed = self.throughput.images_per_s
+        if speed and trainer.max_epochs:
+            batches = cast(int, trainer.num_training_batches)
+            epochs_left = trainer.max_epochs - trainer.current_epoch - trainer.fit_loop.epoch_loop.batch_idx / batches
+            per_epoch = batches * self.throughput.images / max(1, trainer.fit_loop.epoch_loop.batch_idx + 1) / speed
+            shown["images/s"] = f"{speed:.0f}"
+            shown["left"] = clock(max(0.0, epochs_left) * per_epoch)
+        return shown
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as h:mm:ss or m:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,201 @@
+"""The LightningModule around every network: one shared step, metrics, optimiser and schedule."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, Protocol, cast, runtime_checkable
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from torchmetrics import MeanMetric, Metric, MetricCollection
+from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics.functional.classification import multiclass_accuracy, multiclass_f1_score
+
+from fer.config import OptimConfig
+from fer.data.batches import Batch
+
+
+@runtime_checkable
+class Grouped(Protocol):
+    """A network whose parts train at different rates."""
+
+    def parameter_groups(self) -> Iterable[tuple[float, list[nn.Parameter]]]:
+        """Return parameters with their share of the learning rate."""
+
+
+class EmotionClassifier(L.LightningModule):
+    """Trains a network that maps uint8 faces to logits.
+
+    Logged for training and validation alike: `loss`, the plain cross-entropy (natural logarithm, no smoothing and
+    no weights, so that the two curves compare), and `acc`; for validation also `f1`, the macro average, and one
+    F1 a class. `train/objective` is what is minimised, smoothing and weights included.
+
+    Args:
+        network: Maps uint8 (N, 1, H, W) to logits (N, C).
+        optim: Loss, optimiser and schedule.
+        classes: The class names in label order.
+        class_weights: Weight of each class in the objective, (C,); None for equal ones.
+        model_config: The plain values that rebuild `network`, saved in the checkpoint.
+        seed: Seed of dropout and whatever else is drawn on the device, step by step.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optim: OptimConfig,
+        classes: Sequence[str],
+        class_weights: Sequence[float] | None = None,
+        model_config: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        # plain values only: a checkpoint with modules or partials in it does not load with weights_only=True
+        self.save_hyperparameters({"model": dict(model_config or {}), "classes": list(classes)}, logger=False)
+        self.network = network
+        self.optim = optim
+        self.classes = tuple(classes)
+        self.seed_base = seed
+        weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+        # not saved: the objective is no part of the trained model
+        self.register_buffer("class_weights", weights, persistent=False)
+        self.train_metrics = MetricCollection(
+            {
+                "loss": MeanMetric(),
+                "objective": MeanMetric(),
+                "acc": MulticlassAccuracy(len(self.classes), average="micro"),
+            }
+        )
+        self.outputs: list[tuple[Tensor, Tensor]] = []
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Map faces, uint8 (N, 1, H, W), to float32 logits (N, C)."""
+        logits: Tensor = self.network(faces)
+        return logits.float()
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed what this step draws, so that a resumed run draws what an uninterrupted one would have."""
+        torch.manual_seed((self.seed_base + 1) * 1_000_003 + self.global_step * 97 + self.global_rank)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the objective of one batch."""
+        faces, labels = batch
+        logits = self(faces)
+        objective = F.cross_entropy(
+            logits, labels, weight=self._weights, label_smoothing=self.optim.label_smoothing
+        )
+        with torch.no_grad():
+            metrics = self.train_metrics
+            _update(metrics["loss"], F.cross_entropy(logits.detach(), labels), len(labels))
+            _update(metrics["objective"], objective.detach(), len(labels))
+            _update(metrics["acc"], logits.detach(), labels)
+        return objective
+
+    @property
+    def _weights(self) -> Tensor | None:
+        return cast(Tensor | None, self.class_weights)
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's running training figures, as measured while the network was learning."""
+        for name, metric in self.train_metrics.items():
+            self.log(f"train/{name}", metric.compute())
+        self.train_metrics.reset()
+        self.log("lr", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
+
+    def running(self) -> dict[str, float]:
+        """Return loss and accuracy of the training epoch so far, for a progress bar."""
+        return {name: float(self.train_metrics[name].compute()) for name in ("loss", "acc")}
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Keep the logits of one batch."""
+        self._keep(batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Keep the logits of one batch."""
+        self._keep(batch)
+
+    def _keep(self, batch: Batch) -> None:
+        faces, labels = batch
+        self.outputs.append((self(faces), labels))
+
+    def evaluated(self) -> tuple[Tensor, Tensor]:
+        """Return logits, float32 (N, C), and labels, int64 (N,), of the last evaluation in the data's order."""
+        logits, labels = zip(*self.outputs, strict=True)
+        return torch.cat(logits), torch.cat(labels)
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the last epoch."""
+        self.outputs.clear()
+
+    def on_test_epoch_start(self) -> None:
+        """Forget the last evaluation."""
+        self.outputs.clear()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation figures."""
+        self._log_evaluation("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the test figures."""
+        self._log_evaluation("test")
+
+    def _log_evaluation(self, stage: Literal["val", "test"]) -> None:
+        # every device evaluates the whole split: it is small, and so no figure depends on their number
+        logits, labels = self.evaluated()
+        count = len(self.classes)
+        f1 = multiclass_f1_score(logits, labels, count, average="none")
+        self.log(f"{stage}/loss", F.cross_entropy(logits, labels))
+        self.log(f"{stage}/acc", multiclass_accuracy(logits, labels, count, average="micro"))
+        self.log(f"{stage}/f1", f1.mean())
+        self.log_dict({f"{stage}_f1/{name}": value for name, value in zip(self.classes, f1, strict=True)})
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Return the optimiser over what trains, with its schedule, a factor a step."""
+        optimizer = self._optimizer(list(self._groups()))
+        total = int(self.trainer.estimated_stepping_batches)
+        epochs = self.trainer.max_epochs or 1
+        warmup = round(self.optim.warmup_epochs * total / epochs)
+        schedule = LambdaLR(optimizer, lambda step: lr_factor(self.optim.schedule, step, total, warmup))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _groups(self) -> Iterable[dict[str, Any]]:
+        network = getattr(self.network, "network", self.network)
+        grouped = network.parameter_groups() if isinstance(network, Grouped) else [(1.0, network.parameters())]
+        for share, parameters in grouped:
+            trained = [parameter for parameter in parameters if parameter.requires_grad]
+            # gains and offsets are not decayed: it only fights the batch norm that follows
+            for decayed in (True, False):
+                chosen = [parameter for parameter in trained if (parameter.ndim > 1) == decayed]
+                decay = self.optim.weight_decay if decayed else 0.0
+                if chosen:
+                    yield {"params": chosen, "lr": self.optim.lr * share, "weight_decay": decay}
+
+    def _optimizer(self, groups: list[dict[str, Any]]) -> Optimizer:
+        if self.optim.optimizer == "adamw":
+            return AdamW(groups, lr=self.optim.lr)
+        return SGD(groups, lr=self.optim.lr, momentum=self.optim.momentum, nesterov=self.optim.momentum > 0)
+
+
+def _update(metric: object, *args: object) -> None:
+    # MetricCollection is typed as a ModuleDict, whose values are modules
+    cast(Metric, metric).update(*args)
+
+
+def lr_factor(schedule: str, step: int, total: int, warmup: int) -> float:
+    """Return the learning rate of a step as a share of its peak.
+
+    Args:
+        schedule: "cosine" and "linear" fall to zero at `total`, "constant" stays.
+        step: Steps done.
+        total: Steps of the whole training.
+        warmup: Steps over which the rate rises linearly from zero.
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = min(1.0, (step - warmup) / max(1, total - warmup))
+    if schedule == "cosine":
+        return (1 + math.cos(math.pi * progress)) / 2
+    return 1 - progress if schedule == "linear" else 1.0

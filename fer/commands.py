@@ -1,0 +1,173 @@
+"""What the commands do around an experiment: messages, folders, sweeps, exit codes."""
+
+import logging
+import os
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.table import Table
+
+from fer.build import build_transforms
+from fer.config import TrainConfig, checked
+from fer.data.datamodule import FaceDataModule
+from fer.errors import FerError
+from fer.experiment import Experiment, InterruptedRunError, validate
+from fer.leaderboard import terminal_table, write_leaderboard
+from fer.runs import make_folder, read_config, read_metrics, run_key, single_folder, sweep_folder, write_config, write_json
+
+SWEEP = "FER_SWEEP"
+INTERRUPTED = 130  # what shells return for Ctrl-C
+
+log = logging.getLogger(__name__)
+console = Console()
+failures: list[str] = []
+
+
+class SweepCallback(Callback):
+    """Names a sweep's folder where all its jobs, whatever process they run in, can see it."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Keep the folder in the environment; a job's own configuration knows nothing of the sweep."""
+        os.environ[SWEEP] = str(sweep_folder(config.logs, list(config.hydra.overrides.task)))
+
+
+def run(command: Callable[[], Any]) -> int:
+    """Run a Hydra command and return the exit status: 0, 1 after an error, 130 after Ctrl-C."""
+    handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False, show_level=False)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
+    try:
+        command()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 1 if failures else 0
+
+
+def train(plain: DictConfig) -> None:
+    """Train one configuration, or one job of a sweep."""
+    sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
+    folder: Path | None = None
+    config: TrainConfig | None = None
+    try:
+        config = checked(plain)
+        validate(config)
+        if config.resume is not None:
+            _resume(Path(config.resume))
+            return
+        data = open_data(config)
+        if sweeping:
+            folder = Path(os.environ[SWEEP]) / f"{config.model.name}-seed{config.seed}-{run_key(config, data.digest)}"
+            metrics = read_metrics(folder)
+            if metrics is not None and metrics["status"] == "finished":
+                console.print(f"{folder} is finished: skipped.", highlight=False, soft_wrap=True)
+                return
+        else:
+            folder = single_folder(config)
+        make_folder(folder)
+        _train(config, data, folder, resume=sweeping and (folder / "last.ckpt").is_file())
+    except InterruptedRunError as error:
+        console.print(f"\n{error}", highlight=False, soft_wrap=True)
+        raise KeyboardInterrupt from error
+    except Exception as error:  # whatever it is, a sweep goes on with its next job
+        _report_failure(error, config, folder if sweeping else None)
+    finally:
+        if sweeping:
+            _update_leaderboard(Path(os.environ[SWEEP]))
+
+
+def open_data(config: TrainConfig) -> FaceDataModule:
+    """Read the faces that a configuration means."""
+    data = FaceDataModule(config.data, build_transforms(config.data.augment), config.seed)
+    data.read()
+    return data
+
+
+def _resume(folder: Path) -> None:
+    overrides = [text for text in HydraConfig.get().overrides.task if not text.startswith("resume=")]
+    if overrides:
+        raise FerError(
+            f"resume goes on with the run's own configuration: leave out {', '.join(overrides)}, or start a new run"
+        )
+    if not folder.is_dir():
+        raise FerError(f"resume: there is no folder '{folder}'")
+    config = checked(read_config(folder))
+    metrics = read_metrics(folder)
+    if metrics is not None and metrics["status"] == "finished":
+        console.print(f"{folder} is finished: {metrics['epochs']} epochs.", highlight=False, soft_wrap=True)
+        return
+    if not (folder / "last.ckpt").is_file():
+        raise FerError(f"resume: '{folder}' holds no last.ckpt; start the run anew")
+    _train(config, open_data(config), folder, resume=True)
+
+
+def _train(config: TrainConfig, data: FaceDataModule, folder: Path, resume: bool) -> None:
+    experiment = Experiment(config, data, folder, resume)
+    console.print(_counts_table(data))
+    console.print(
+        f"{'Resuming' if resume else 'Training'} [bold]{config.model.name}[/] for {config.trainer.max_epochs} epochs on "
+        f"{experiment.trainer.strategy.root_device} ({experiment.trainer.precision}), in {folder}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    metrics = experiment.run()
+    console.print(_summary(metrics))
+    for label, text in (
+        ("everything", str(folder)),
+        ("report", f"python evaluate.py run={folder}"),
+        ("dashboard", f"tensorboard --logdir {config.logs}"),
+    ):
+        console.print(f"{label:>10}: {text}", highlight=False, soft_wrap=True)
+
+
+def _counts_table(data: FaceDataModule) -> Table:
+    table = Table(title="Training faces")
+    table.add_column("")
+    for name in data.all_faces.classes:
+        table.add_column(name, justify="right")
+    table.add_column("all", justify="right")
+    for label, counts in (("read", data.counts["before"]), ("after oversampling", data.counts["after"])):
+        table.add_row(label, *map(str, counts), str(np.sum(counts)))
+    return table
+
+
+def _summary(metrics: dict[str, Any]) -> Table:
+    table = Table(title=f"{metrics['model']}, epoch {metrics['best_epoch']} of {metrics['epochs']}")
+    for name in ("split", "accuracy", "loss", "macro F1"):
+        table.add_column(name, justify="left" if name == "split" else "right")
+    for split in ("train", "val", "test"):
+        figures = metrics[split]
+        f1 = f"{100 * figures['f1']:.2f} %" if "f1" in figures else ""
+        table.add_row(split, f"{100 * figures['acc']:.2f} %", f"{figures['loss']:.4f}", f1)
+    table.caption = (
+        f"{metrics['parameters'] / 1e6:.2f} M parameters, {metrics['multiply_adds'] / 1e6:.0f} M multiply-adds, "
+        f"{metrics['seconds'] / 60:.1f} min, {metrics['images_per_s']:.0f} images/s"
+    )
+    return table
+
+
+def _report_failure(error: Exception, config: TrainConfig | None, folder: Path | None) -> None:
+    failures.append(str(error))
+    if isinstance(error, FerError):
+        Console(stderr=True).print(f"[bold red]Error:[/] {error}", highlight=False, soft_wrap=True, markup=True)
+    else:
+        traceback.print_exception(error)
+    if folder is not None and config is not None and folder.is_dir():
+        write_config(folder, config)
+        failed = {"status": "failed", "model": config.model.name, "seed": config.seed, "error": str(error)}
+        write_json(folder / "metrics.json", failed)
+
+
+def _update_leaderboard(folder: Path) -> None:
+    table = write_leaderboard(folder)
+    if table:
+        console.print(terminal_table(table))
+        console.print(f"{folder / 'leaderboard.md'}", highlight=False, soft_wrap=True)

@@ -1,0 +1,110 @@
+"""From faces in memory to batches on the way to the device."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from fer.data.augment import Augmenter
+from fer.data.faces import Faces
+
+Batch = tuple[Tensor, Tensor]
+"""Faces, uint8 (N, 1, H, W), and labels, int64 (N,)."""
+
+
+@dataclass(frozen=True)
+class BatchRequest:
+    """What a worker needs to make one batch: the rows, and the seed of its augmentation."""
+
+    rows: NDArray[np.intp]
+    seed: int
+
+
+class FaceDataset(Dataset[Batch]):
+    """Makes whole batches: collating face by face would cost more than reading them.
+
+    Args:
+        faces: What to draw from.
+        augmenter: Transforms training batches; None leaves faces as they are.
+    """
+
+    def __init__(self, faces: Faces, augmenter: Augmenter | None = None) -> None:
+        self.faces = faces
+        self.augmenter = augmenter
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+    def __getitems__(self, request: BatchRequest) -> Batch:
+        """Return the batch for a request; `DataLoader` hands over what the batch sampler yields."""
+        images = np.asarray(self.faces.images[request.rows])
+        labels = self.faces.labels[request.rows]
+        if self.augmenter is not None:
+            images = self.augmenter(images, labels, request.seed)
+        return torch.from_numpy(images)[:, None], torch.from_numpy(labels)
+
+    def __getitem__(self, row: int) -> Batch:
+        """Return a batch of one face as it lies in memory."""
+        return self.__getitems__(BatchRequest(np.array([row]), 0))
+
+
+def keep(batch: Batch) -> Batch:
+    """Collate nothing: the data set makes whole batches."""
+    return batch
+
+
+class EpochBatches(Sampler[BatchRequest]):
+    """Yields an epoch's batches, shuffled and shared out over devices by seed and epoch alone.
+
+    Args:
+        count: Number of faces.
+        batch_size: Faces a batch, on each device.
+        seed: The run's seed.
+        shuffle: Draw an order for each epoch and drop the incomplete last batch (batch norm would make much of
+            its few faces); otherwise keep the order and all faces.
+        rank: Number of this device.
+        world_size: Number of devices; with `shuffle`, each gets its own part.
+    """
+
+    def __init__(
+        self, count: int, batch_size: int, seed: int, shuffle: bool, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.count = count
+        self.batch_size = batch_size
+        self.seed = seed
+        self.shuffle = shuffle
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+        self.skipped = (-1, 0)
+        # Lightning tells the epoch to `batch_sampler.sampler`, and this sampler is both in one
+        self.sampler = self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration draws."""
+        self.epoch = epoch
+
+    def skip(self, epoch: int, batches: int) -> None:
+        """Leave out the first batches of one epoch: they were trained on before an interruption."""
+        self.skipped = (epoch, batches)
+
+    def __len__(self) -> int:
+        share = self.count // self.world_size if self.shuffle else self.count
+        if self.shuffle and share >= self.batch_size:
+            return share // self.batch_size
+        return -(-share // self.batch_size)
+
+    def __iter__(self) -> Iterator[BatchRequest]:
+        order = np.arange(self.count)
+        if self.shuffle:
+            np.random.default_rng((self.seed, self.epoch)).shuffle(order)
+            order = order[self.rank :: self.world_size][: self.count // self.world_size]
+        first = self.skipped[1] if self.epoch == self.skipped[0] else 0
+        for number in range(first, len(self)):
+            rows = order[number * self.batch_size : (number + 1) * self.batch_size]
+            seed = np.random.SeedSequence((self.seed, self.epoch, number, self.rank)).generate_state(1)[0]
+            yield BatchRequest(rows, int(seed))

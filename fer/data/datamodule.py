@@ -1,0 +1,169 @@
+"""The LightningDataModule: reads, oversamples, augments and batches."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import albumentations as A
+import lightning as L
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from fer.config import DataConfig
+from fer.data.augment import Augmenter, augmented_classes
+from fer.data.balance import Oversampling, load_oversampled, oversample
+from fer.data.batches import Batch, EpochBatches, FaceDataset, keep
+from fer.data.faces import SPLITS, Faces, Split
+from fer.data.sources import GET_FER2013, read_source
+from fer.device import cpu_cores
+from fer.errors import FerError
+
+log = logging.getLogger(__name__)
+
+
+class FaceDataModule(L.LightningDataModule):
+    """Faces of one source: training faces oversampled and augmented, validation and test as they are.
+
+    Args:
+        config: The data section of the configuration.
+        transforms: albumentations transforms for the online augmentation of training faces.
+        seed: The run's seed, for the order of batches and all augmentation.
+
+    Attributes:
+        faces: The faces of each split; "train" with its oversampled copies. Filled by `setup`.
+        source: The name of what was read: "fer2013", "folder" or "sample". Filled by `prepare_data`.
+        digest: Changes with any pixel, label or split of the source. Filled by `prepare_data`.
+        counts: Training faces per class before and after oversampling. Filled by `setup`.
+    """
+
+    def __init__(self, config: DataConfig, transforms: Sequence[A.BasicTransform] = (), seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        self.seed = seed
+        self.augmenter = Augmenter(transforms, augmented_classes(config.augment.classes))
+        self.faces: dict[Split, Faces] = {}
+        self.counts: dict[str, NDArray[np.int64]] = {}
+        self.source = ""
+        self.digest = ""
+        self._all: Faces | None = None
+        self._folder: Path | None = None
+        self._resume_at = (-1, 0)
+
+    @property
+    def all_faces(self) -> Faces:
+        """The faces of all splits as they were read."""
+        if self._all is None:
+            self.read()
+        assert self._all is not None
+        return self._all
+
+    def read(self) -> None:
+        """Read the source and say what was found; does nothing the second time."""
+        if self._all is not None:
+            return
+        faces, self.source = read_source(self.config)
+        for split in SPLITS:
+            if not len(faces.split(split)):
+                raise FerError(f"{faces.source}: the {split} split is empty; see the README on bringing your own data")
+        if self.source == "sample" and self.config.name == "auto":
+            log.warning(
+                "FER2013 was not found: this run learns from the embedded sample of drawn faces instead. "
+                "For the real data, %s.",
+                GET_FER2013,
+            )
+        for note in faces.notes:
+            log.warning("%s", note)
+        sizes = ", ".join(f"{len(faces.split(split))} {split}" for split in SPLITS)
+        log.info("Data: %s (%s)", faces.source, sizes)
+        self._all, self.digest = faces, faces.digest()
+
+    def prepare_data(self) -> None:
+        """Read the source, and write the oversampled training folder unless it is there."""
+        self.read()
+        if self.config.oversample.enabled:
+            train = self.all_faces.split("train")
+            self._folder = oversample(train, self._oversampling(), Path(self.config.oversample.folder))
+
+    def _oversampling(self) -> Oversampling:
+        config = self.config.oversample
+        classes: Any = config.classes
+        return Oversampling(
+            classes=classes if isinstance(classes, str) else tuple(classes),  # type: ignore[arg-type]
+            target=config.target,
+            rotation=config.rotation,
+            shift=config.shift,
+            zoom=config.zoom,
+            flip=config.flip,
+            seed=self.seed,
+        )
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load the splits into memory."""
+        if self.faces:
+            return
+        for split in SPLITS:
+            self.faces[split] = self.all_faces.split(split)
+        self.counts = {"before": self.faces["train"].counts()}
+        if self.config.oversample.enabled:
+            if self._folder is None:  # on other devices of a node, prepare_data ran elsewhere
+                self.prepare_data()
+            assert self._folder is not None
+            self.faces["train"] = load_oversampled(self._folder, self.faces["train"])
+        self.counts["after"] = self.faces["train"].counts()
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return the shuffled, augmented batches of the training split."""
+        trainer = self.trainer
+        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        faces = self.faces["train"]
+        batches = EpochBatches(len(faces), self.config.batch_size, self.seed, True, rank, world_size)
+        batches.skip(*self._resume_at)
+        return self._loader(FaceDataset(faces, self.augmenter), batches)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Return the batches of the validation split, as they are and in order."""
+        return self.evaluation_dataloader("val")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Return the batches of the test split, as they are and in order."""
+        return self.evaluation_dataloader("test")
+
+    def evaluation_dataloader(self, split: Split) -> DataLoader[Batch]:
+        """Return a split's batches, as they are and in order."""
+        faces = self.faces[split]
+        batches = EpochBatches(len(faces), 2 * self.config.batch_size, self.seed, shuffle=False)
+        return self._loader(FaceDataset(faces), batches, workers=0)
+
+    def _loader(self, dataset: FaceDataset, batches: EpochBatches, workers: int | None = None) -> DataLoader[Batch]:
+        count = self._workers() if workers is None else workers
+        return DataLoader(
+            dataset,
+            batch_sampler=batches,  # type: ignore[arg-type]  # a request stands for a list of rows
+            num_workers=count,
+            collate_fn=keep,
+            pin_memory=self._on_gpu(),
+            persistent_workers=count > 0,
+            prefetch_factor=4 if count else None,
+        )
+
+    def _on_gpu(self) -> bool:
+        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+
+    def _workers(self) -> int:
+        """Workers for training batches: on a CPU they would only take cores from the network."""
+        wanted = self.config.num_workers
+        if wanted != "auto":
+            return int(wanted)
+        return min(8, cpu_cores()) if self._on_gpu() else 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return how far the epoch was, for a checkpoint in its middle."""
+        assert self.trainer is not None
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        return {"epoch": self.trainer.current_epoch, "batches_done": progress.completed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on behind the batches that were trained on before the interruption."""
+        self._resume_at = (state_dict["epoch"], state_dict["batches_done"])

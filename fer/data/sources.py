@@ -1,0 +1,60 @@
+"""Which faces a configuration means: FER2013 where it is found, the drawn sample, or a folder."""
+
+import os
+from pathlib import Path
+
+from fer.config import DataConfig, choose
+from fer.data.cache import default_cache_dir, load_faces
+from fer.data.download import download_fer2013
+from fer.data.faces import Faces
+from fer.data.sample import draw_faces
+from fer.errors import FerError
+
+GET_FER2013 = (
+    "download it from kaggle.com/datasets/msambare/fer2013 into data/fer2013 (folders, CSV or the archive as it "
+    "comes), name its folder with data.root=… or the environment variable FER2013_ROOT, or let "
+    "data.download=true fetch it"
+)
+
+
+def find_fer2013(root: str | None) -> Path | None:
+    """Return where FER2013 lies: `root` if given, else `data/fer2013`, else `$FER2013_ROOT`; None if nowhere."""
+    if root is not None:
+        return Path(root).expanduser()
+    candidates = [Path("data/fer2013")]
+    if "FER2013_ROOT" in os.environ:
+        candidates.append(Path(os.environ["FER2013_ROOT"]).expanduser())
+    return next((path for path in candidates if path.exists()), None)
+
+
+def read_source(config: DataConfig) -> tuple[Faces, str]:
+    """Read the faces that a configuration means.
+
+    Returns:
+        The faces of all splits, and the name of what was read: "fer2013", "folder" or "sample".
+
+    Raises:
+        FerError: If the source is unknown, missing or malformed.
+    """
+    name = choose(config.name, ("auto", "fer2013", "sample", "folder"), "data.name")
+    if name == "sample":
+        return draw_faces(size=config.size), "sample"
+    cache = Path(config.cache_dir).expanduser() if config.cache_dir else default_cache_dir()
+    if name == "folder":
+        if config.root is None:
+            raise FerError("data=folder needs the folder: add data.root=path/to/your/pictures")
+        return _load(Path(config.root).expanduser(), cache, config), "folder"
+
+    root = find_fer2013(config.root)
+    if config.download and (root is None or not root.exists()):
+        root = download_fer2013()
+    if root is not None:
+        return _load(root, cache, config), "fer2013"
+    if name == "fer2013":
+        tried = "data/fer2013" + ("" if "FER2013_ROOT" in os.environ else ", and FER2013_ROOT is not set")
+        raise FerError(f"data=fer2013: FER2013 was not found (looked for {tried}); {GET_FER2013}")
+    return draw_faces(size=config.size), "sample"
+
+
+def _load(root: Path, cache: Path, config: DataConfig) -> Faces:
+    return load_faces(root, cache, size=config.size, val_fraction=config.val_fraction)

@@ -1,0 +1,234 @@
+"""Train one configuration: everything between the command and the folder it leaves behind."""
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from fer.build import build_model_for, class_weights, multiply_adds, plain_model
+from fer.callbacks.dashboard import Dashboard, log_hparams
+from fer.callbacks.history import History
+from fer.callbacks.progress import Throughput, TrainingBar
+from fer.callbacks.stop import CleanStop
+from fer.classifier import EmotionClassifier
+from fer.config import TrainConfig, choose
+from fer.data.datamodule import FaceDataModule
+from fer.device import auto_precision
+from fer.errors import FerError
+from fer.figures import curves, png_bytes
+from fer.runs import environment, make_folder, write_config, write_json
+
+log = logging.getLogger(__name__)
+
+EPOCHS = {"sample": 10, "fer2013": 30, "folder": 30}
+MONITORS = {"val/acc": "max", "val/f1": "max", "val/loss": "min"}
+
+
+class InterruptedRunError(FerError):
+    """The user stopped the run; its last checkpoint is written."""
+
+
+def validate(config: TrainConfig) -> None:
+    """Check the choices that the schema's types leave open.
+
+    Raises:
+        FerError: With the key and the choices.
+    """
+    choose(config.optim.optimizer, ("sgd", "adamw"), "optim.optimizer")
+    choose(config.optim.schedule, ("cosine", "linear", "constant"), "optim.schedule")
+    choose(config.optim.class_weights, ("none", "balanced"), "optim.class_weights")
+    choose(config.trainer.monitor, tuple(MONITORS), "trainer.monitor")
+    epochs = config.trainer.max_epochs
+    if epochs != "auto" and (not isinstance(epochs, int) or epochs < 1):
+        raise FerError(f"trainer.max_epochs: '{epochs}' is neither 'auto' nor a positive number")
+    workers = config.data.num_workers
+    if workers != "auto" and (not isinstance(workers, int) or workers < 0):
+        raise FerError(f"data.num_workers: '{workers}' is neither 'auto' nor a number")
+    if config.data.batch_size < 2:
+        raise FerError("data.batch_size: batch norm needs at least 2 faces a batch")
+
+
+class Experiment:
+    """One training, from its configuration to its folder.
+
+    Args:
+        config: The configuration.
+        data: The faces, already read.
+        folder: Where everything goes.
+        resume: Go on with `last.ckpt` in that folder.
+    """
+
+    def __init__(self, config: TrainConfig, data: FaceDataModule, folder: Path, resume: bool = False) -> None:
+        validate(config)
+        self.config = config
+        self.data = data
+        self.folder = folder
+        self.resume = resume
+        if config.trainer.max_epochs == "auto":
+            config.trainer.max_epochs = EPOCHS[data.source]
+        L.seed_everything(config.seed, verbose=False)
+        data.prepare_data()
+        data.setup()
+        self.history = History(folder / "metrics.csv")
+        self.throughput = Throughput()
+        self.best = self._checkpoint("best", monitor=config.trainer.monitor, mode=MONITORS[config.trainer.monitor])
+        self.classifier = self._classifier()
+        make_folder(folder)
+        self.logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
+        self.trainer = self._trainer()
+
+    def _classifier(self) -> EmotionClassifier:
+        config, classes = self.config, self.data.all_faces.classes
+        channels_last = config.trainer.channels_last
+        model = build_model_for(config.model, len(classes), channels_last, self.data.source)
+        self.multiply_adds = multiply_adds(model, config.data.size)
+        if config.trainer.compile:
+            model.network.compile()
+        return EmotionClassifier(
+            model,
+            config.optim,
+            classes,
+            class_weights(config.optim.class_weights, self.data.counts["after"]),
+            plain_model(config.model, len(classes), channels_last),
+            config.seed,
+        )
+
+    def _checkpoint(self, name: str, **options: Any) -> ModelCheckpoint:
+        return ModelCheckpoint(
+            self.folder, name, save_on_train_epoch_end=True, enable_version_counter=False, **options
+        )
+
+    def _trainer(self) -> L.Trainer:
+        config = self.config.trainer
+        callbacks: list[Callback] = [
+            self.throughput,
+            CleanStop(),
+            Dashboard(self.data),
+            self.history,
+            self.best,
+            self._checkpoint("last", save_on_exception=True),
+        ]
+        if config.patience is not None:
+            callbacks.append(EarlyStopping(config.monitor, patience=config.patience, mode=MONITORS[config.monitor]))
+        if config.progress_bar:
+            callbacks.append(TrainingBar(self.throughput))
+        try:
+            probe = L.Trainer(accelerator=config.accelerator, devices=config.devices, logger=False)
+            device = probe.strategy.root_device
+            precision: Any = auto_precision(device) if config.precision == "auto" else config.precision
+            return L.Trainer(
+                accelerator=config.accelerator,
+                devices=config.devices,
+                precision=precision,
+                max_epochs=config.max_epochs,
+                gradient_clip_val=config.gradient_clip,
+                logger=self.logger,
+                callbacks=callbacks,
+                enable_progress_bar=config.progress_bar,
+                enable_model_summary=False,
+                num_sanity_val_steps=0,
+                log_every_n_steps=50,
+                use_distributed_sampler=False,  # EpochBatches shares out by itself
+            )
+        except (ValueError, RuntimeError, ImportError, MisconfigurationException) as error:
+            raise FerError(f"trainer: {str(error).splitlines()[0]}") from error
+
+    def run(self) -> dict[str, Any]:
+        """Train, evaluate the best checkpoint once, and write what came of it.
+
+        Returns:
+            The content of `metrics.json`.
+
+        Raises:
+            InterruptedRunError: If the user pressed Ctrl-C.
+            FerError: If `last.ckpt` cannot be resumed.
+        """
+        write_config(self.folder, self.config)
+        device = self.trainer.strategy.root_device
+        record = environment(self.config.seed, self.data.digest, self.data.all_faces.source, device)
+        write_json(self.folder / "environment.json", record)
+        with warnings.catch_warnings():
+            quieten()
+            self._fit()
+            figures = self._evaluate()
+        metrics = self._metrics(figures, record)
+        write_json(self.folder / "metrics.json", metrics)
+        self._write_curves()
+        log_hparams(self.logger, self.config, metrics)
+        self.logger.finalize("success")
+        return metrics
+
+    def _fit(self) -> None:
+        last = self.folder / "last.ckpt" if self.resume else None
+        try:
+            self.trainer.fit(self.classifier, datamodule=self.data, ckpt_path=last)
+        except SystemExit as stop:  # Lightning's answer to Ctrl-C
+            self._write_curves()
+            raise InterruptedRunError(
+                f"Stopped. Everything so far lies in {self.folder}; go on with: python train.py resume={self.folder}"
+            ) from stop
+
+    def _evaluate(self) -> dict[str, float]:
+        """Evaluate the checkpoint that validation chose: the one time that a run sees the test split."""
+        options: Any = {"datamodule": self.data, "ckpt_path": self.best.best_model_path, "verbose": False}
+        val = self.trainer.validate(self.classifier, **options)[0]
+        return {**val, **self.trainer.test(self.classifier, **options)[0]}
+
+    def _metrics(self, figures: dict[str, float], record: dict[str, Any]) -> dict[str, Any]:
+        best_epoch = int(torch.load(self.best.best_model_path, map_location="cpu", weights_only=True)["epoch"]) + 1
+        row = next(row for row in self.history.rows if row["epoch"] == best_epoch)
+        parameters = list(self.classifier.parameters())
+        return {
+            "status": "finished",
+            "model": self.config.model.name,
+            "seed": self.config.seed,
+            "monitor": self.config.trainer.monitor,
+            "best_epoch": best_epoch,
+            "epochs": len(self.history.rows),
+            "train": {"loss": row["train/loss"], "acc": row["train/acc"]},
+            "val": {name: figures[f"val/{name}"] for name in ("loss", "acc", "f1")},
+            "test": {name: figures[f"test/{name}"] for name in ("loss", "acc", "f1")},
+            "parameters": sum(parameter.numel() for parameter in parameters),
+            "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
+            "multiply_adds": self.multiply_adds,
+            "seconds": round(self.history.rows[-1]["seconds"], 1),
+            "images_per_s": round(_median([row["images_per_s"] for row in self.history.rows]), 1),
+            "precision": str(self.trainer.precision),
+            "hardware": record["hardware"],
+            "commit": record["commit"],
+            "data": {
+                **record["data"],
+                "train_counts": {name: counts.tolist() for name, counts in self.data.counts.items()},
+            },
+        }
+
+    def _write_curves(self) -> None:
+        if self.history.rows:
+            best = max if MONITORS[self.config.trainer.monitor] == "max" else min
+            row = best(self.history.rows, key=lambda row: row[self.config.trainer.monitor])
+            (self.folder / "curves.png").write_bytes(png_bytes(curves(self.history.rows, int(row["epoch"]))))
+
+
+def _median(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2]
+
+
+def quieten() -> None:
+    """Silence what Lightning warns about without there being anything to mend."""
+    for pattern in (
+        r".*does not have many workers.*",  # on a CPU, workers would take the network's cores
+        r".*Checkpoint directory .* exists and is not empty.*",  # resuming means just that
+        r".*Found \d+ module\(s\) in eval mode.*",  # the frozen backbone
+        r".*The number of training batches .* is smaller than the logging interval.*",  # nothing is logged by step
+        r".*`LightningDataModule`.*",
+    ):
+        warnings.filterwarnings("ignore", pattern)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+

@@ -1,0 +1,202 @@
+"""A sweep's results in one table: Markdown, CSV, a picture and the terminal."""
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any, NamedTuple
+
+from omegaconf import DictConfig, OmegaConf
+from rich.table import Table
+
+from fer.figures import leaderboard, png_bytes
+from fer.runs import read_config, read_metrics
+
+
+class Reference(NamedTuple):
+    """Accuracies of the Keras networks that these models are measured against, on FER2013."""
+
+    train_acc: float
+    val_acc: float
+
+
+REFERENCE: dict[str, Reference] = {
+    "cnn10": Reference(0.6897, 0.6398),
+    "cnn12": Reference(0.68, 0.63),
+    "cnn16": Reference(0.5161, 0.5335),
+    "mnv2": Reference(0.6513, 0.6041),
+    "mnv2_ft": Reference(0.7160, 0.6256),
+}
+
+FIGURES: dict[str, Callable[[Mapping[str, Any]], float]] = {
+    "train_acc": lambda run: run["train"]["acc"],
+    "train_loss": lambda run: run["train"]["loss"],
+    "val_acc": lambda run: run["val"]["acc"],
+    "val_loss": lambda run: run["val"]["loss"],
+    "val_f1": lambda run: run["val"]["f1"],
+    "test_acc": lambda run: run["test"]["acc"],
+    "test_f1": lambda run: run["test"]["f1"],
+    "seconds": lambda run: run["seconds"],
+    "images_per_s": lambda run: run["images_per_s"],
+}
+
+# keys by which runs of one group may differ
+APART = {"seed", "logs", "resume", "data.root", "data.cache_dir", "trainer.progress_bar"}
+
+
+class Run(NamedTuple):
+    """A run's folder with what stands in it."""
+
+    folder: Path
+    metrics: dict[str, Any]
+    config: dict[str, Any]
+
+
+def collect(folder: Path) -> list[Run]:
+    """Return the runs in a sweep's folder, those that failed included."""
+    runs = []
+    for path in sorted(folder.glob("*/metrics.json")):
+        metrics = read_metrics(path.parent)
+        if metrics is not None and (path.parent / "config.yaml").is_file():
+            runs.append(Run(path.parent, metrics, _flat(read_config(path.parent))))
+    return runs
+
+
+def _flat(config: DictConfig) -> dict[str, Any]:
+    def walk(prefix: str, node: Any) -> dict[str, Any]:
+        if not isinstance(node, dict):
+            return {prefix: node}
+        flat: dict[str, Any] = {}
+        for key, value in node.items():
+            flat.update(walk(f"{prefix}.{key}" if prefix else str(key), value))
+        return flat
+
+    return walk("", OmegaConf.to_container(config))
+
+
+def rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Group runs that differ in nothing but their seed, and return a row for each group, best first.
+
+    A row has "name", "model", "status", "seeds", each of `FIGURES` and its deviation over seeds ("…_std", None for
+    one seed), "parameters", "trainable_parameters", "multiply_adds", the reference's accuracies and, for a group
+    of failed runs, "error".
+    """
+    groups: dict[tuple[tuple[str, str], ...], list[Run]] = {}
+    for run in runs:
+        key = tuple(sorted((name, str(value)) for name, value in run.config.items() if name not in APART))
+        groups.setdefault((*key, ("status", run.metrics["status"])), []).append(run)
+    names = _names([group[0] for group in groups.values()])
+    table = [_row(name, group) for name, group in zip(names, groups.values(), strict=True)]
+    return sorted(table, key=lambda row: -(row["val_acc"] or 0.0))
+
+
+def _names(firsts: Sequence[Run]) -> list[str]:
+    """Return each group's model, with the keys by which it differs from others of the same model."""
+    names = []
+    for run in firsts:
+        model = run.metrics["model"]
+        others = [other.config for other in firsts if other.metrics["model"] == model]
+        differing = [key for key in run.config if key not in APART and len({str(c.get(key)) for c in others}) > 1]
+        detail = ", ".join(f"{key.split('.')[-1]}={run.config[key]}" for key in differing[:3])
+        names.append(f"{model} ({detail})" if detail else model)
+    return names
+
+
+def _row(name: str, group: Sequence[Run]) -> dict[str, Any]:
+    first = group[0].metrics
+    finished = first["status"] == "finished"
+    row: dict[str, Any] = {
+        "name": name,
+        "model": first["model"],
+        "status": first["status"],
+        "seeds": len(group),
+        "error": first.get("error", ""),
+    }
+    for figure, get in FIGURES.items():
+        values = [get(run.metrics) for run in group] if finished else []
+        row[figure] = mean(values) if values else None
+        row[f"{figure}_std"] = stdev(values) if len(values) > 1 else None
+    for count in ("parameters", "trainable_parameters", "multiply_adds", "best_epoch", "epochs"):
+        row[count] = first.get(count)
+    reference = REFERENCE.get(first["model"])
+    row["reference_train_acc"] = reference.train_acc if reference else None
+    row["reference_val_acc"] = reference.val_acc if reference else None
+    return row
+
+
+def write_leaderboard(folder: Path) -> list[dict[str, Any]]:
+    """Write `leaderboard.md`, `.csv` and `.png` into a sweep's folder and return the rows."""
+    table = rows(collect(folder))
+    if not table:
+        return table
+    with (folder / "leaderboard.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(table[0]))
+        writer.writeheader()
+        writer.writerows(table)
+    (folder / "leaderboard.md").write_text(markdown(table))
+    finished = [row for row in table if row["status"] == "finished"]
+    if finished:
+        (folder / "leaderboard.png").write_bytes(png_bytes(leaderboard(finished)))
+    return table
+
+
+COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "model": lambda row: row["name"],
+    "train acc": lambda row: _percent(row, "train_acc"),
+    "val acc": lambda row: _percent(row, "val_acc"),
+    "reference train / val": lambda row: _reference(row),
+    "test acc": lambda row: _percent(row, "test_acc"),
+    "test macro F1": lambda row: _percent(row, "test_f1"),
+    "train loss": lambda row: _number(row, "train_loss", 3),
+    "val loss": lambda row: _number(row, "val_loss", 3),
+    "parameters": lambda row: _millions(row["parameters"]),
+    "multiply-adds": lambda row: _millions(row["multiply_adds"]),
+    "time": lambda row: "" if row["seconds"] is None else f"{row['seconds'] / 60:.1f} min",
+    "images/s": lambda row: _number(row, "images_per_s", 0),
+}
+
+
+def markdown(table: Sequence[Mapping[str, Any]]) -> str:
+    """Return the rows as a Markdown table; a failed run says why."""
+    lines = ["| " + " | ".join(COLUMNS) + " |", "| --- |" + " ---: |" * (len(COLUMNS) - 1)]
+    for row in table:
+        if row["status"] == "finished":
+            lines.append("| " + " | ".join(cell(row) for cell in COLUMNS.values()) + " |")
+        else:
+            error = str(row["error"]).replace("|", "\\|").replace("\n", " ")
+            lines.append(f"| {row['name']} | **{row['status']}**: {error} |" + " |" * (len(COLUMNS) - 2))
+    return "\n".join(lines) + "\n"
+
+
+def terminal_table(table: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the rows as a table for the terminal."""
+    shown = Table(title="Leaderboard")
+    for name in COLUMNS:
+        shown.add_column(name, justify="left" if name == "model" else "right")
+    for row in table:
+        if row["status"] == "finished":
+            shown.add_row(*(cell(row) for cell in COLUMNS.values()))
+        else:
+            shown.add_row(row["name"], f"[red]{row['status']}")
+    return shown
+
+
+def _percent(row: Mapping[str, Any], name: str) -> str:
+    if row[name] is None:
+        return ""
+    deviation = row[f"{name}_std"]
+    return f"{100 * row[name]:.2f}" + (f" ± {100 * deviation:.2f}" if deviation is not None else "")
+
+
+def _number(row: Mapping[str, Any], name: str, digits: int) -> str:
+    return "" if row[name] is None else f"{row[name]:.{digits}f}"
+
+
+def _millions(count: int | None) -> str:
+    return "" if count is None else f"{count / 1e6:.2f} M"
+
+
+def _reference(row: Mapping[str, Any]) -> str:
+    if row["reference_val_acc"] is None:
+        return ""
+    return f"{100 * row['reference_train_acc']:.2f} / {100 * row['reference_val_acc']:.2f}"

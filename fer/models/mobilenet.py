@@ -1,0 +1,184 @@
+"""torchvision's MobileNetV2 as a frozen or partly trained backbone, with a new head."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
+from torchvision.models.mobilenetv2 import InvertedResidual
+
+from fer.errors import FerError
+
+
+class WeightsUnavailableError(FerError):
+    """The pretrained weights asked for could not be had."""
+
+
+def keras_layers(features: nn.Sequential) -> list[nn.Module | None]:
+    """List the backbone's layers as Keras' MobileNetV2 counts them, 154 with the input.
+
+    Keras counts every convolution, batch norm and activation, and also the additions, the paddings before
+    strided depthwise convolutions and the input; those have no module here and stand as None.
+
+    Args:
+        features: `torchvision.models.mobilenet_v2().features`.
+    """
+    layers: list[nn.Module | None] = [None, *features[0]]
+    for block in list(features)[1:-1]:
+        assert isinstance(block, InvertedResidual)
+        modules = [module for module in block.conv.modules() if not list(module.children())]
+        if block.stride == 2:
+            # expand, norm, activation, then the padding that Keras puts before the depthwise convolution
+            modules_padded: list[nn.Module | None] = [*modules[:3], None, *modules[3:]]
+        else:
+            modules_padded = list(modules)
+        layers += modules_padded
+        if block.use_res_connect:
+            layers.append(None)
+    return [*layers, *features[-1]]
+
+
+def load_backbone(features: nn.Sequential, weights: str | None) -> None:
+    """Fill the backbone with pretrained weights.
+
+    Args:
+        features: `torchvision.models.mobilenet_v2().features`.
+        weights: "imagenet" for torchvision's, a file (`.safetensors`, or a `.pth` state dict with the names of
+            torchvision's MobileNetV2), or None to leave the random start.
+
+    Raises:
+        WeightsUnavailableError: If the weights cannot be downloaded, read or do not fit.
+    """
+    if weights is None:
+        return
+    state = _imagenet_state() if weights == "imagenet" else _file_state(Path(weights).expanduser())
+    state = {key.removeprefix("features."): value for key, value in state.items() if key.startswith("features.")}
+    try:
+        features.load_state_dict(state)
+    except RuntimeError as error:
+        raise WeightsUnavailableError(
+            f"model.weights: '{weights}' does not hold the backbone of torchvision's MobileNetV2 "
+            "(names 'features.0.0.weight' and so on)"
+        ) from error
+
+
+def _imagenet_state() -> dict[str, Tensor]:
+    # version 1, trained without label smoothing and mixup, gives features that transfer better
+    # when frozen (Kornblith et al., 2021, "Why Do Better Loss Functions Lead to Less Transferable Features?")
+    try:
+        return dict(MobileNet_V2_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True))
+    except (OSError, RuntimeError) as error:
+        raise WeightsUnavailableError(
+            f"model.weights: torchvision's ImageNet weights cannot be downloaded ({error}); give a file with "
+            "model.weights=path/to/mobilenet_v2.safetensors, or start from random weights with model.weights=null"
+        ) from error
+
+
+def _file_state(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise WeightsUnavailableError(f"model.weights: there is no file '{path}'; give 'imagenet', a file or null")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (SafetensorError, OSError, RuntimeError, ValueError, TypeError, EOFError, KeyError) as error:
+        raise WeightsUnavailableError(f"model.weights: '{path}' cannot be read as weights ({error})") from error
+    except Exception as error:  # torch.load passes on whatever its unpickler raises
+        raise WeightsUnavailableError(f"model.weights: '{path}' is no file of plain weights ({error})") from error
+
+
+class MobileNet(nn.Module):
+    """MobileNetV2 features of several depths, pooled, behind a head with one hidden layer.
+
+    Frozen layers keep their parameters and their batch norm statistics, whatever `train()` says.
+
+    Args:
+        num_classes: Number of logits.
+        in_channels: Must be 3: the backbone was trained on RGB.
+        weights: "imagenet", a file or None; see `load_backbone`.
+        trainable_layers: How many of the backbone's last layers train, as Keras counts them.
+        taps: Blocks of `features` whose outputs the head sees.
+        grid: The head sees each tap pooled to grid × grid, which keeps where on the face something stands.
+        hidden: Width of the hidden layer.
+        dropout: Probability of dropping a feature, before each of the head's two layers.
+        backbone_lr: Learning rate of the backbone's trained layers, as a share of the head's.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int = 3,
+        weights: str | None = "imagenet",
+        trainable_layers: int = 0,
+        taps: Sequence[int] = (6, 13, 18),
+        grid: int = 2,
+        hidden: int = 512,
+        dropout: float = 0.3,
+        backbone_lr: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if in_channels != 3:
+            raise ValueError("MobileNetV2 takes three channels: set model.input.channels=3")
+        self.features: nn.Sequential = mobilenet_v2(weights=None).features
+        load_backbone(self.features, weights)
+        self.taps = tuple(taps)
+        self.grid = grid
+        self.backbone_lr = backbone_lr
+        widths = [self._out_channels(tap) for tap in self.taps]
+        inputs = sum(widths) * grid**2
+        self.head = nn.Sequential(
+            nn.BatchNorm1d(inputs),
+            nn.Dropout(dropout),
+            nn.Linear(inputs, hidden),
+            nn.BatchNorm1d(hidden),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, num_classes),
+        )
+        self._freeze(trainable_layers)
+
+    def _out_channels(self, tap: int) -> int:
+        norms = [module for module in self.features[tap].modules() if isinstance(module, nn.BatchNorm2d)]
+        return norms[-1].num_features
+
+    def _freeze(self, trainable_layers: int) -> None:
+        layers = keras_layers(self.features)
+        trainable = layers[len(layers) - trainable_layers :]
+        self.trained = [layer for layer in trainable if layer is not None]
+        self.features.requires_grad_(False)
+        for layer in self.trained:
+            layer.requires_grad_(True)
+
+    @property
+    def cam_layer(self) -> nn.Module:
+        """The layer for Grad-CAM: the last block."""
+        return self.features[self.taps[-1]]
+
+    def train(self, mode: bool = True) -> "MobileNet":
+        """Set training mode for the head and the trained layers; frozen layers stay in evaluation mode."""
+        super().train(mode)
+        self.features.eval()
+        for layer in self.trained:
+            layer.train(mode)
+        return self
+
+    def parameter_groups(self) -> Iterable[tuple[float, list[nn.Parameter]]]:
+        """Return the trained parameters of head and backbone, each with its share of the learning rate."""
+        yield 1.0, list(self.head.parameters())
+        backbone = [parameter for parameter in self.features.parameters() if parameter.requires_grad]
+        if backbone:
+            yield self.backbone_lr, backbone
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map pictures, float (N, 3, H, W), to logits (N, num_classes)."""
+        tapped = []
+        for index, block in enumerate(self.features):
+            x = block(x)
+            if index in self.taps:
+                tapped.append(F.adaptive_avg_pool2d(x, self.grid).flatten(1))
+        logits: Tensor = self.head(torch.cat(tapped, dim=1))
+        return logits

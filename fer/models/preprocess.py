@@ -1,0 +1,62 @@
+"""The first layer of every model: from grey bytes to what its network expects, on the device."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Preprocess(nn.Module):
+    """Scale to [0, 1], resize, normalise and repeat the grey channel.
+
+    Kept inside the model, and so inside its checkpoint: training, evaluation and prediction cannot disagree.
+
+    Args:
+        size: Height and width of the network's input in pixels.
+        channels: 1 for grey, 3 to repeat the grey channel for a network that expects RGB.
+        mean: Mean of the pixels in [0, 1], one number per channel.
+        std: Their standard deviation, one number per channel.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, size: int, channels: int, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        if len(mean) != channels or len(std) != channels:
+            raise ValueError(f"{channels} channels need as many means and deviations")
+        self.size = size
+        self.channels = channels
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Map faces, uint8 (N, 1, H, W), to float32 (N, channels, size, size)."""
+        pixels = faces.to(torch.float32) / 255
+        if pixels.shape[-2:] != (self.size, self.size):
+            # resizing one grey channel costs a third of resizing its three copies
+            pixels = F.interpolate(pixels, size=self.size, mode="bilinear", antialias=self.size < faces.shape[-1])
+        return (pixels - self.mean) / self.std
+
+
+class FaceModel(nn.Module):
+    """A network behind its preprocessing: uint8 faces in, logits out.
+
+    Args:
+        preprocess: The first layer.
+        network: Maps float (N, channels, size, size) to logits (N, C).
+        channels_last: Hold activations as NHWC, which convolutions on CPUs and tensor cores prefer.
+    """
+
+    def __init__(self, preprocess: Preprocess, network: nn.Module, channels_last: bool = True) -> None:
+        super().__init__()
+        self.preprocess = preprocess
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.network = network.to(memory_format=self.memory_format)
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Map faces, uint8 (N, 1, H, W), to logits (N, C)."""
+        pixels: Tensor = self.preprocess(faces)
+        logits: Tensor = self.network(pixels.contiguous(memory_format=self.memory_format))
+        return logits

@@ -1,0 +1,86 @@
+"""The real FER2013 is read as it was counted; needs FER2013_TEST_ROOT with fer2013.tar.xz and index.csv."""
+
+import csv
+import os
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fer.data.cache import load_faces
+from fer.data.faces import SPLITS, Faces
+from fer.data.readers import read_faces
+
+ROOT = Path(os.environ.get("FER2013_TEST_ROOT", "unset"))
+COUNTS = [
+    [3995, 436, 4097, 7215, 4830, 3171, 4965],
+    [467, 56, 496, 895, 653, 415, 607],
+    [491, 55, 528, 879, 594, 416, 626],
+]
+CSV_ROWS = range(0, 35887, 8)  # every eighth keeps the test short, and meets every class and usage
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "fer2013.tar.xz").is_file(), reason="FER2013_TEST_ROOT names no folder with fer2013.tar.xz"
+)
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("fer2013")
+    with tarfile.open(ROOT / "fer2013.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(unpacked: Path, tmp_path_factory: pytest.TempPathFactory) -> Faces:
+    return load_faces(unpacked, tmp_path_factory.mktemp("cache"))
+
+
+def _counts(faces: Faces) -> list[list[int]]:
+    return [faces.split(split).counts().tolist() for split in SPLITS]
+
+
+def test_folders_give_the_official_counts_and_pixels(folders: Faces) -> None:
+    scaled = folders.images.astype(np.float32) / 255
+
+    assert folders.images.shape == (35887, 48, 48)
+    assert _counts(folders) == COUNTS
+    assert folders.notes == ()
+    assert scaled.mean(dtype=np.float64) == pytest.approx(0.5074, abs=5e-5)
+    assert scaled.std(dtype=np.float64) == pytest.approx(0.2552, abs=5e-5)
+
+
+def test_the_archive_gives_the_very_same_faces(folders: Faces) -> None:
+    packed = read_faces(ROOT)
+
+    assert list(packed.origins) == list(folders.origins)
+    assert np.array_equal(packed.images, folders.images)
+    assert packed.digest() == folders.digest()
+
+
+def test_a_table_of_the_same_pictures_gives_the_same_faces(
+    unpacked: Path, folders: Faces, tmp_path: Path
+) -> None:
+    with (ROOT / "index.csv").open(newline="") as file:
+        index = list(csv.DictReader(file))
+    assert len(index) == len(folders)
+    with (tmp_path / "fer2013.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("emotion", "pixels", "Usage"))
+        for number in CSV_ROWS:
+            entry = index[number]
+            with Image.open(unpacked / entry["kaggle_file"]) as image:
+                pixels = " ".join(map(str, image.tobytes()))
+            writer.writerow((entry["emotion"], pixels, entry["usage"]))
+
+    row_of = {origin: row for row, origin in enumerate(folders.origins)}
+    rows = np.array([row_of[index[number]["kaggle_file"]] for number in CSV_ROWS])
+    expected = folders.take(rows)
+    table = read_faces(tmp_path)
+    assert np.array_equal(table.labels, expected.labels)
+    assert np.array_equal(table.splits, expected.splits)
+    assert np.array_equal(table.images, expected.images)
+    assert table.digest() == expected.digest()

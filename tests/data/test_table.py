@@ -1,0 +1,131 @@
+"""The table reader names the line, the value and the way out, and never does anything else."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from layouts import write_table
+
+from fer.data.readers import read_faces
+from fer.errors import FerError
+
+GOOD = " ".join(["128"] * 2304)
+
+
+def _lines(tmp_path: Path) -> tuple[Path, list[str]]:
+    path = write_table(tmp_path / "fer2013.csv")
+    return path, path.read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (f"0,{GOOD} 1,Training", "line 4: 2305 pixels instead of 2304 (48x48)"),
+        ("0,1 2 3,Training", "line 4: 3 pixels instead of 2304"),
+        ("0,,Training", "line 4: 0 pixels"),
+        (f"0,{GOOD[:-3]}abc,Training", "line 4: pixel 'abc' is no whole number from 0 to 255"),
+        (f"0,{GOOD[:-3]}256,Training", "line 4: pixel '256'"),
+        (f"0,{GOOD[:-3]}-1,Training", "line 4: pixel '-1'"),
+        (f"0,{GOOD[:-3]}1.5,Training", "line 4: pixel '1.5'"),
+        (f"7,{GOOD},Training", "line 4: emotion '7' is no label from 0 to 6"),
+        (f"-1,{GOOD},Training", "line 4: emotion '-1'"),
+        (f"sad,{GOOD},Training", "line 4: emotion 'sad'"),
+        (f"0,{GOOD},Testing", "line 4: Usage 'Testing' is none of Training, PublicTest, PrivateTest"),
+        (f"0,{GOOD}", "line 4: 2 fields"),
+        (f"0,{GOOD * 20},Training", "line 4: longer than 100,000 characters"),
+        ('0,"' + GOOD, "fer2013.csv, line"),
+    ],
+)
+def test_bad_rows_are_named(line: str, said: str, tmp_path: Path) -> None:
+    path, lines = _lines(tmp_path)
+    lines[3] = line
+    path.write_text("\n".join(lines))
+
+    with pytest.raises(FerError) as caught:
+        read_faces(tmp_path)
+    assert said in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert len(str(caught.value)) < 300 + len(str(path))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"\n", "is empty"),
+        (b"emotion,pixels\n", "has no column usage"),
+        (b"a,b\n1,2\n", "no column emotion and no column pixels and no column usage; its columns are a, b"),
+        (b"emotion,pixels,Usage\n", "has no Training row of angry"),
+        ("emotion,pixels,Usage\n".encode("utf-16"), "is not UTF-8 text"),
+        (b"emotion,pixels,Usage\n0,\xff\xfe,Training\n", "is not UTF-8 text"),
+        (b"\0" * 1000, "has no column emotion"),
+    ],
+)
+def test_files_that_are_no_such_table(content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "fer2013.csv").write_bytes(content)
+    with pytest.raises(FerError) as caught:
+        read_faces(tmp_path)
+    assert said in str(caught.value)
+
+
+def test_a_usage_or_class_without_rows_is_named(tmp_path: Path) -> None:
+    path, lines = _lines(tmp_path)
+    path.write_text("\n".join(line for line in lines if not line.endswith("PrivateTest")))
+    with pytest.raises(FerError, match="no PrivateTest row"):
+        read_faces(tmp_path)
+    path.write_text("\n".join(line for line in lines if not line.startswith("3,")))
+    with pytest.raises(FerError, match=r"no Training row of happy \(3\)"):
+        read_faces(tmp_path)
+
+
+def test_blank_lines_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> None:
+    path, lines = _lines(tmp_path)
+    before = read_faces(tmp_path)
+    path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join([*lines[:5], "", *lines[5:]]).encode())
+    after = read_faces(tmp_path)
+
+    assert after.digest() == before.digest()
+    assert after.origins == before.origins
+
+
+def test_without_public_test_rows_validation_is_held_out(tmp_path: Path) -> None:
+    path, lines = _lines(tmp_path)
+    path.write_text("\n".join(line for line in lines if not line.endswith("PublicTest")))
+    faces = read_faces(tmp_path)
+
+    assert faces.split("val").counts().tolist() == [1] * 7
+    assert "held out" in faces.notes[0]
+
+
+_SCRAPS = st.sampled_from(
+    [b"emotion,pixels,Usage\n", b"0,1 2,Training\n", b'"', b",", b"\n", b"\r", b"\0", b"9" * 50]
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.one_of(st.binary(max_size=300), st.lists(_SCRAPS, max_size=30).map(b"".join)))
+def test_any_bytes_give_one_sentence(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "fer2013.csv"
+    path.write_bytes(content)
+    with pytest.raises(FerError) as caught:
+        read_faces(path)
+    assert str(path) in str(caught.value)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_table_with_one_byte_changed_is_read_or_refused(tmp_path: Path, data: st.DataObject) -> None:
+    path = tmp_path / "fer2013.csv"
+    if not path.exists():
+        write_table(path)
+    content = bytearray(path.read_bytes())
+    content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    broken = tmp_path / "broken.csv"
+    broken.write_bytes(content)
+    try:
+        faces = read_faces(broken)
+    except FerError as error:
+        assert "broken.csv" in str(error)
+    else:
+        assert faces.images.shape in {(56, 48, 48), (55, 48, 48)}
