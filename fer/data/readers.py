@@ -164,7 +164,6 @@ def _choose(tree: Tree) -> Found:
     return Found(best.form, best.path, (note,))
 
 
-
 def _candidates(tree: Tree, at: str = "", depth: int = 0) -> Iterator[Found]:
     """Yield what can be read in a folder and, where it has a single subfolder, in that."""
     for name in tree.files(at):

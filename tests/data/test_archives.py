@@ -144,8 +144,13 @@ def test_errors_inside_an_archive_name_the_member(source: Path, tmp_path: Path) 
 @given(st.binary(max_size=600), st.sampled_from(["zip", "tar", "gz", "xz", "PK"]))
 def test_any_bytes_give_one_sentence(tmp_path: Path, content: bytes, kind: str) -> None:
     path = tmp_path / ("a.zip" if kind in ("zip", "PK") else "a.tar")
-    packed = {"gz": gzip.compress, "xz": lzma.compress}.get(kind, bytes)(content)
-    path.write_bytes((b"PK\x03\x04" if kind == "PK" else b"") + packed)
+    if kind == "gz":
+        content = gzip.compress(content)
+    elif kind == "xz":
+        content = lzma.compress(content)
+    elif kind == "PK":
+        content = b"PK\x03\x04" + content
+    path.write_bytes(content)
     _refusal(path)
 
 

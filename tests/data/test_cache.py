@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from layouts import draw_rows, pack_tar, png, write_folders, write_table
 
-from fer.data import cache
 from fer.data.cache import default_cache_dir, load_faces
 from fer.data.faces import Faces
-from fer.data.readers import read_faces
+from fer.data.readers import Found, read_faces, read_found
+from fer.data.trees import FolderTree
 from fer.errors import FerError
 
 
@@ -33,13 +33,12 @@ def kept(tmp_path: Path) -> Path:
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The roots that were read for real, not from the cache."""
     seen: list[Path] = []
-    original = cache.read_found
 
-    def counted(tree: cache.FolderTree, found: cache.Found, *, size: int, val_fraction: float) -> Faces:
+    def counted(tree: FolderTree, found: Found, *, size: int, val_fraction: float) -> Faces:
         seen.append(tree.root)
-        return original(tree, found, size=size, val_fraction=val_fraction)
+        return read_found(tree, found, size=size, val_fraction=val_fraction)
 
-    monkeypatch.setattr(cache, "read_found", counted)
+    monkeypatch.setattr("fer.data.cache.read_found", counted)
     return seen
 
 
@@ -158,14 +157,13 @@ def test_a_cache_with_strange_records_is_rebuilt(
 
 def test_two_at_once_both_get_their_faces(root: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     meet = threading.Barrier(2)
-    original = cache.read_found
 
-    def together(tree: cache.FolderTree, found: cache.Found, *, size: int, val_fraction: float) -> Faces:
-        faces = original(tree, found, size=size, val_fraction=val_fraction)
+    def together(tree: FolderTree, found: Found, *, size: int, val_fraction: float) -> Faces:
+        faces = read_found(tree, found, size=size, val_fraction=val_fraction)
         meet.wait(timeout=10)
         return faces
 
-    monkeypatch.setattr(cache, "read_found", together)
+    monkeypatch.setattr("fer.data.cache.read_found", together)
     results: list[Faces] = []
     threads = [threading.Thread(target=lambda: results.append(load_faces(root, kept))) for _ in range(2)]
     for thread in threads:
