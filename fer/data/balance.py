@@ -51,6 +51,7 @@ def oversample(faces: Faces, config: Oversampling, root: Path) -> Path:
     key = _hash(json.dumps([FORMAT, asdict(config), source], sort_keys=True))
     kinds = "auto" if config.classes == "auto" else "-".join(config.classes) or "none"
     folder = root / f"{kinds}-{key[:8]}"
+    _remove_forgotten(root)  # at every start: the run after a killed one still finds its remains too fresh
     if not folder.exists():
         summary = {"format": FORMAT, "key": key, "config": asdict(config), "source": faces.source, **source}
         _write(faces, config, summary, folder)
@@ -123,7 +124,6 @@ def _write(faces: Faces, config: Oversampling, summary: dict[str, Any], folder: 
     temporary = root / f".{folder.name}.{uuid.uuid4().hex[:12]}.tmp"
     try:
         root.mkdir(parents=True, exist_ok=True)
-        _remove_forgotten(root)
         try:
             temporary.mkdir()
             _fill(temporary, faces, config, summary)

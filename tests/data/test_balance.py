@@ -184,6 +184,10 @@ def test_what_a_killed_writer_left_is_removed_and_a_living_one_is_not(faces: Fac
     oversample(faces, CONFIG, tmp_path)
     assert not dead.exists()
     assert alive.exists()
+    os.utime(alive / "sad", (hours_ago, hours_ago))
+    os.utime(alive, (hours_ago, hours_ago))
+    oversample(faces, CONFIG, tmp_path)  # which finds a finished folder, and cleans up all the same
+    assert not alive.exists()
 
 
 def test_the_slower_of_two_writers_uses_the_folder_of_the_faster(
