@@ -38,6 +38,8 @@ class _TarTree(Index):
         self._tar = tar
         self._members: dict[str, tarfile.TarInfo] = {}
         for member in tar:
+            if member.size < 0:  # would send tarfile back to where it has been, for ever
+                raise tarfile.ReadError(f"'{member.name[:80]}' has a negative size")
             if not (member.isdir() or member.isreg()) or member.issparse():
                 self.refuse_link(member.name)
             if name := self.add(member.name, member.isdir()):

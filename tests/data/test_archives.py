@@ -87,6 +87,14 @@ def test_a_tar_header_that_claims_terabytes_is_refused(kind: bytes, size: int, t
     assert "cannot be read" in _refusal(tmp_path / "a.tar.xz")
 
 
+def test_a_tar_that_leads_back_to_its_start_is_refused(tmp_path: Path) -> None:
+    for kind in (tarfile.REGTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE):
+        member = tarfile.TarInfo("x")
+        member.type, member.size = kind, -1024
+        (tmp_path / "a.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT) * 4 + bytes(10240))
+        assert "cannot be read" in _refusal(tmp_path / "a.tar")
+
+
 def test_an_oversized_picture_is_refused(tmp_path: Path, source: Path) -> None:
     packed = pack_zip(source, tmp_path / "a.zip")
     with zipfile.ZipFile(packed, "a") as archive:
