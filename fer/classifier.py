@@ -84,9 +84,7 @@ class EmotionClassifier(L.LightningModule):
         """Return the objective of one batch."""
         faces, labels = batch
         logits = self(faces)
-        objective = F.cross_entropy(
-            logits, labels, weight=self._weights, label_smoothing=self.optim.label_smoothing
-        )
+        objective = F.cross_entropy(logits, labels, weight=self._weights, label_smoothing=self.optim.label_smoothing)
         with torch.no_grad():
             metrics = self.train_metrics
             _update(metrics["loss"], F.cross_entropy(logits.detach(), labels), len(labels))

@@ -5,7 +5,7 @@ import os
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
@@ -17,12 +17,24 @@ from rich.logging import RichHandler
 from rich.table import Table
 
 from fer.build import build_transforms
-from fer.config import TrainConfig, checked
+from fer.config import EvaluateConfig, TrainConfig, checked, choose
 from fer.data.datamodule import FaceDataModule
+from fer.data.faces import SPLITS, Split
 from fer.errors import FerError
+from fer.evaluation import Result, evaluate_run
 from fer.experiment import Experiment, InterruptedRunError, validate
 from fer.leaderboard import terminal_table, write_leaderboard
-from fer.runs import make_folder, read_config, read_metrics, run_key, single_folder, sweep_folder, write_config, write_json
+from fer.runs import (
+    find_runs,
+    make_folder,
+    read_config,
+    read_metrics,
+    run_key,
+    single_folder,
+    sweep_folder,
+    write_config,
+    write_json,
+)
 
 SWEEP = "FER_SWEEP"
 INTERRUPTED = 130  # what shells return for Ctrl-C
@@ -58,7 +70,7 @@ def train(plain: DictConfig) -> None:
     folder: Path | None = None
     config: TrainConfig | None = None
     try:
-        config = checked(plain)
+        config = checked(plain, TrainConfig)
         validate(config)
         if config.resume is not None:
             _resume(Path(config.resume))
@@ -84,6 +96,43 @@ def train(plain: DictConfig) -> None:
             _update_leaderboard(Path(os.environ[SWEEP]))
 
 
+def evaluate(plain: DictConfig) -> None:
+    """Evaluate one run or all runs below a folder; a run that cannot be is reported, and the others go on."""
+    try:
+        config = checked(plain, EvaluateConfig)
+        split = cast(Split, choose(config.split, SPLITS, "split"))
+        folders = find_runs(Path(config.run))
+    except Exception as error:  # reported like any other, by its sentence or with its traceback
+        _report_failure(error, None, None)
+        return
+    results: list[Result] = []
+    data = None
+    for folder in folders:
+        try:
+            result, data = evaluate_run(folder, split, data, config.accelerator, config.data_root)
+            results.append(result)
+        except Exception as error:
+            _report_failure(error, None, None)
+    if results:
+        console.print(_results_table(split, results))
+    for result in results:
+        console.print(f"{result.name}: {result.report}", highlight=False, soft_wrap=True)
+
+
+def _results_table(split: Split, results: list[Result]) -> Table:
+    names = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "macro_f1": "macro F1", "top2": "top-2"}
+    table = Table(title=f"{split} split, with 95 % intervals")
+    for column in ("model", "flip", *names.values(), "loss", "ECE"):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    for result in results:
+        for flip, scores in (("", result.scores), ("yes", result.scores_flip)):
+            low, high = scores.intervals["accuracy"]
+            cells = [f"{100 * getattr(scores, name):.2f}" for name in names]
+            cells[0] += f" [{100 * low:.2f}, {100 * high:.2f}]"
+            table.add_row(result.name, flip, *cells, f"{scores.loss:.4f}", f"{scores.ece:.3f}")
+    return table
+
+
 def open_data(config: TrainConfig) -> FaceDataModule:
     """Read the faces that a configuration means."""
     data = FaceDataModule(config.data, build_transforms(config.data.augment), config.seed)
@@ -99,7 +148,7 @@ def _resume(folder: Path) -> None:
         )
     if not folder.is_dir():
         raise FerError(f"resume: there is no folder '{folder}'")
-    config = checked(read_config(folder))
+    config = checked(read_config(folder), TrainConfig)
     metrics = read_metrics(folder)
     if metrics is not None and metrics["status"] == "finished":
         console.print(f"{folder} is finished: {metrics['epochs']} epochs.", highlight=False, soft_wrap=True)
@@ -113,8 +162,8 @@ def _train(config: TrainConfig, data: FaceDataModule, folder: Path, resume: bool
     experiment = Experiment(config, data, folder, resume)
     console.print(_counts_table(data))
     console.print(
-        f"{'Resuming' if resume else 'Training'} [bold]{config.model.name}[/] for {config.trainer.max_epochs} epochs on "
-        f"{experiment.trainer.strategy.root_device} ({experiment.trainer.precision}), in {folder}",
+        f"{'Resuming' if resume else 'Training'} [bold]{config.model.name}[/] for {config.trainer.max_epochs} epochs "
+        f"on {experiment.trainer.strategy.root_device} ({experiment.trainer.precision}), in {folder}",
         highlight=False,
         soft_wrap=True,
     )
@@ -132,9 +181,9 @@ def _counts_table(data: FaceDataModule) -> Table:
     table = Table(title="Training faces")
     table.add_column("")
     for name in data.all_faces.classes:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("all", justify="right")
-    for label, counts in (("read", data.counts["before"]), ("after oversampling", data.counts["after"])):
+    for label, counts in (("read", data.counts["before"]), ("oversampled", data.counts["after"])):
         table.add_row(label, *map(str, counts), str(np.sum(counts)))
     return table
 

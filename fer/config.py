@@ -1,7 +1,7 @@
 """The configuration's schema: every key, its type and what it means. Unknown keys are errors."""
 
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -20,6 +20,7 @@ class OversampleConfig:
     shift: float = 0.1
     zoom: float = 0.1
     flip: bool = True
+    seed: int = 0  # apart from the run's, so that runs of several seeds share one folder
     folder: str = "fer_aug_dataset"
 
 
@@ -120,14 +121,17 @@ class EvaluateConfig:
     accelerator: str = "auto"
 
 
-def checked(config: DictConfig) -> TrainConfig:
+Schema = TypeVar("Schema", TrainConfig, EvaluateConfig)
+
+
+def checked(config: DictConfig, schema: type[Schema]) -> Schema:
     """Return the configuration as typed objects.
 
     Raises:
         FerError: If a key is unknown, missing, or of another type than the schema's.
     """
     try:
-        return cast(TrainConfig, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TrainConfig), config)))
+        return cast(Schema, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), config)))
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
         raise FerError(f"configuration key '{getattr(error, 'full_key', None) or '?'}': {reason}") from error

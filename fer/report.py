@@ -89,9 +89,7 @@ def write_report(evaluation: Evaluation, path: Path) -> None:
 def _figures(evaluation: Evaluation) -> list[tuple[str, str, Figure]]:
     """Return the figures that follow from the evaluation, and then those that came with it."""
     scores = evaluation.scores
-    caption = (
-        "Rows are the true class, columns the predicted one; colours and percentages are shares of a row."
-    )
+    caption = "Rows are the true class, columns the predicted one; colours and percentages are shares of a row."
     figures = [("Confusion", caption, confusion_matrix(scores.confusion, list(scores.per_class)))]
     if evaluation.history:
         caption = "Per epoch. The gap between training and validation is what the model learned by heart."

@@ -105,9 +105,7 @@ class _Outcomes:
         return bins.clip(0, BINS - 1)
 
 
-def score(
-    logits: Tensor, labels: Tensor, classes: Sequence[str], *, bootstrap: int = 1000, seed: int = 0
-) -> Scores:
+def score(logits: Tensor, labels: Tensor, classes: Sequence[str], *, bootstrap: int = 1000, seed: int = 0) -> Scores:
     """Score predictions against the truth.
 
     Definitions are scikit-learn's with zero_division=0, save that classes without a picture are left out
@@ -127,9 +125,7 @@ def score(
         ValueError: If the shapes disagree.
     """
     if logits.ndim != 2 or logits.shape != (len(labels), len(classes)):
-        raise ValueError(
-            f"logits {tuple(logits.shape)} fit neither {len(labels)} labels nor {len(classes)} classes"
-        )
+        raise ValueError(f"logits {tuple(logits.shape)} fit neither {len(labels)} labels nor {len(classes)} classes")
     outcomes = _outcomes(logits, labels)
     columns = _columns(outcomes, len(classes))
     sums = columns.sum(axis=0)

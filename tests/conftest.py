@@ -23,7 +23,7 @@ def composed(*overrides: str) -> TrainConfig:
     """Return the configuration that `train.py` composes from these overrides."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("train", list(overrides))
-    return checked(config)
+    return checked(config, TrainConfig)
 
 
 def command_environment(**extra: str) -> dict[str, str]:

@@ -19,9 +19,7 @@ class Corner(nn.Module):
     def forward(self, faces: Tensor) -> Tensor:
         maps = self.act(self.norm(self.conv(faces.float() / 255)))
         half = maps.shape[-1] // 2
-        return torch.stack(
-            (maps[..., :half, :half].mean((1, 2, 3)), maps[..., half:, half:].mean((1, 2, 3))), 1
-        )
+        return torch.stack((maps[..., :half, :half].mean((1, 2, 3)), maps[..., half:, half:].mean((1, 2, 3))), 1)
 
 
 @pytest.fixture

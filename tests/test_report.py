@@ -126,9 +126,7 @@ def test_a_run_without_history_or_intervals_has_a_page(tmp_path: Path) -> None:
     assert "Training" not in page.words
 
 
-def test_a_failed_write_leaves_the_old_page_and_no_rest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_write_leaves_the_old_page_and_no_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "new" / "report.html"
     small = evaluation(history=[], figures=[])
     write_report(small, path)

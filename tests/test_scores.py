@@ -41,9 +41,7 @@ def test_figures_equal_those_computed_by_hand() -> None:
     assert scores.top2 == pytest.approx(4 / 6)  # the second b is saved by its second guess
     assert scores.balanced_accuracy == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
     assert scores.macro_f1 == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
-    assert scores.per_class["a"] == pytest.approx(
-        {"precision": 2 / 3, "recall": 2 / 3, "f1": 2 / 3, "support": 3}
-    )
+    assert scores.per_class["a"] == pytest.approx({"precision": 2 / 3, "recall": 2 / 3, "f1": 2 / 3, "support": 3})
     assert scores.per_class["c"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 1}
     total = math.log(math.exp(2) + math.exp(1) + 1)
     assert scores.loss == pytest.approx(total - (2 * 3 + 1 * 1 + 0 * 2) / 6)

@@ -114,5 +114,7 @@ def log_hparams(logger: TensorBoardLogger, config: TrainConfig, metrics: Mapping
         "input_size": config.model.input.size,
         **{f"optim.{name}": value for name, value in plain["optim"].items()},
     }
-    final = {f"final/{split}_{name}": value for split in ("train", "val", "test") for name, value in metrics[split].items()}
+    final = {
+        f"final/{split}_{name}": value for split in ("train", "val", "test") for name, value in metrics[split].items()
+    }
     logger.log_hyperparams(chosen, final, step=metrics["epochs"])

@@ -9,6 +9,8 @@ from lightning.pytorch.callbacks.progress.rich_progress import RichProgressBarTh
 
 from fer.classifier import EmotionClassifier
 
+Shown = dict[str, int | str | float | dict[str, float]]
+
 
 class Throughput(Callback):
     """Logs the training speed of each epoch, `images_per_s`, over all devices and without validation."""
@@ -17,6 +19,10 @@ class Throughput(Callback):
         self.images = 0
         self.seconds = 0.0
         self._last = 0.0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock for a run that resumes in the middle of an epoch."""
+        self._last = time.perf_counter()
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the epoch's clock."""
@@ -52,9 +58,13 @@ class TrainingBar(RichProgressBar):
         super().__init__(refresh_rate=10, theme=RichProgressBarTheme(metrics_format=".3f"))
         self.throughput = throughput
 
-    def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, int | str | float]:
+    def _get_train_description(self, current_epoch: int) -> str:
+        # Lightning counts epochs from 0; tables, charts and users count from 1
+        return f"Epoch {current_epoch + 1}/{self.trainer.max_epochs}"
+
+    def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> Shown:
         """Return what stands behind the bar."""
-        shown: dict[str, int | str | float] = {}
+        shown: Shown = {}
         if self.throughput.images:
             shown.update(cast(EmotionClassifier, pl_module).running())
         if "val/acc" in trainer.callback_metrics:

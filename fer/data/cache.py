@@ -61,9 +61,7 @@ def load_faces(root: Path, cache_dir: Path, *, size: int = 48, val_fraction: flo
         try:
             _store(faces, place)
         except OSError as error:
-            note = (
-                f"The cache in {cache_dir} cannot be written ({error.strerror}), so every start reads anew."
-            )
+            note = f"The cache in {cache_dir} cannot be written ({error.strerror}), so every start reads anew."
             faces = replace(faces, notes=(*faces.notes, note))
         else:
             faces = _load(place) or faces

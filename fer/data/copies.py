@@ -49,9 +49,7 @@ class Oversampling:
     def __post_init__(self) -> None:
         if self.classes != "auto":
             if isinstance(self.classes, str):
-                raise FerError(
-                    f"data.oversample.classes: '{self.classes}' is neither 'auto' nor a list of emotions"
-                )
+                raise FerError(f"data.oversample.classes: '{self.classes}' is neither 'auto' nor a list of emotions")
             # in label order, so that another order of the same classes is the same configuration
             labels = sorted(set(emotion_indices(self.classes, "data.oversample.classes")))
             object.__setattr__(self, "classes", tuple(EMOTIONS[label] for label in labels))

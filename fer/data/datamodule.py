@@ -96,7 +96,7 @@ class FaceDataModule(L.LightningDataModule):
             shift=config.shift,
             zoom=config.zoom,
             flip=config.flip,
-            seed=self.seed,
+            seed=config.seed,
         )
 
     def setup(self, stage: str | None = None) -> None:

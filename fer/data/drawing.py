@@ -58,9 +58,7 @@ def draw_head(canvas: Canvas, rng: np.random.Generator, skin: float, hair: float
     width, jaw, style = rng.uniform(0.7, 0.82), rng.uniform(0.02, 0.22), rng.integers(4)
     if style == 0:  # long hair, behind the head
         canvas.fill(_ellipse(0, 0.05, width + 0.22, 1.12), hair, slide=False)
-        canvas.fill(
-            np.array([(-width - 0.2, 0), (width + 0.2, 0), (width + 0.25, 1.6), (-width - 0.25, 1.6)]), hair
-        )
+        canvas.fill(np.array([(-width - 0.2, 0), (width + 0.2, 0), (width + 0.25, 1.6), (-width - 0.25, 1.6)]), hair)
     canvas.fill(np.array([(-0.4, 0.5), (0.4, 0.5), (0.5, 1.6), (-0.5, 1.6)]), skin * 0.82, slide=False)
     shirt = np.array([(-1.5, 1.6), (-1.2, 1.25), (-0.45, 1.05), (0.45, 1.05), (1.2, 1.25), (1.5, 1.6)])
     canvas.fill(shirt, rng.uniform(20, 235), slide=False)
@@ -79,9 +77,7 @@ def draw_head(canvas: Canvas, rng: np.random.Generator, skin: float, hair: float
     canvas.fill(np.concatenate((top, line, rest)), hair, slide=False)
 
 
-def draw_eyes(
-    canvas: Canvas, act: dict[str, float], rng: np.random.Generator, skin: float, hair: float
-) -> None:
+def draw_eyes(canvas: Canvas, act: dict[str, float], rng: np.random.Generator, skin: float, hair: float) -> None:
     """Draw eyes, lids, brows and the lines between them."""
     apart, height, iris = rng.uniform(0.31, 0.36), rng.uniform(-0.16, -0.08), rng.uniform(15, 80)
     gaze, brow, weight = rng.normal(0, 0.025), min(hair, skin * 0.5), rng.uniform(0.06, 0.1)
@@ -91,9 +87,7 @@ def draw_eyes(
         slope = height + act["droop"]
         opening = max(0.12, 1 + act["lid"])
         upper = _arc((inner, height), (side * apart, height - 0.17 * opening), (outer, slope))
-        lower = _arc(
-            (outer, slope), (side * apart, height + 0.13 * (1 - 0.6 * act["squint"])), (inner, height)
-        )
+        lower = _arc((outer, slope), (side * apart, height + 0.13 * (1 - 0.6 * act["squint"])), (inner, height))
         lids = np.concatenate((upper, lower))
         canvas.fill(lids, min(255, skin * 0.35 + 150))
         radius = 0.082

@@ -64,7 +64,7 @@ class Faces:
         """
         total = 0
         for image, label, split in zip(self.images, self.labels, self.splits, strict=True):
-            face = hashlib.blake2b(np.ascontiguousarray(image), digest_size=16)
+            face = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16)
             face.update(bytes((int(label), int(split))))
             total = (total + int.from_bytes(face.digest(), "big")) % 2**128
         return f"{total:032x}"[:16]

@@ -102,9 +102,7 @@ def _split_folders(tree: Tree, at: str) -> dict[Split, str]:
         found[split] = name
     for needed in ("train", "test"):
         if needed not in found:
-            raise FerError(
-                f"{tree.where(at)} has no folder '{needed}'; expected are train/<class>/ and test/<class>/"
-            )
+            raise FerError(f"{tree.where(at)} has no folder '{needed}'; expected are train/<class>/ and test/<class>/")
     return found
 
 
@@ -117,9 +115,7 @@ def _class_files(tree: Tree, at: str) -> list[tuple[str, int]]:
             known = ", ".join(EMOTIONS)
             raise FerError(f"{tree.where(folder)} is named after no known class; known are {known}")
         if inner := tree.folders(folder):
-            raise FerError(
-                f"{tree.where(join(folder, inner[0]))} is a folder inside a class; move its pictures up"
-            )
+            raise FerError(f"{tree.where(join(folder, inner[0]))} is a folder inside a class; move its pictures up")
         names = tree.files(folder)
         if not names:
             raise FerError(f"{tree.where(folder)} is empty; every class needs pictures")

@@ -45,9 +45,7 @@ class Index:
         """Enter a member under its safe path, and return that; '' for what is the top itself or litter."""
         parts = PurePosixPath(name.replace("\\", "/")).parts
         if ".." in parts or (parts and (parts[0] == "/" or parts[0].endswith(":"))):
-            raise FerError(
-                f"the archive {self.path} holds '{name[:80]}', a path that leads out of it; do not use it"
-            )
+            raise FerError(f"the archive {self.path} holds '{name[:80]}', a path that leads out of it; do not use it")
         if not parts or any(is_litter(part) for part in parts):
             return ""
         for depth in range(len(parts) - (0 if folder else 1)):
@@ -58,9 +56,7 @@ class Index:
 
     def refuse_link(self, name: str) -> NoReturn:
         """Raise the error for a member that is neither a plain file nor a folder."""
-        raise FerError(
-            f"the archive {self.path} holds '{name[:80]}', which is a link or device; pack files only"
-        )
+        raise FerError(f"the archive {self.path} holds '{name[:80]}', which is a link or device; pack files only")
 
     def refuse_size(self, name: str) -> NoReturn:
         """Raise the error for a picture of many megabytes."""

@@ -121,9 +121,7 @@ def check_files(folder: Path, rows: Sequence[Row]) -> None:
             found.update(f"{entry.name}/{name}" for name in os.listdir(entry.path))  # noqa: PTH208  # names suffice
     missing, extra = wanted - found, found - wanted
     if missing:
-        raise damaged(
-            folder, f"{len(missing)} of its {len(wanted)} pictures are missing, {min(missing)} for one"
-        )
+        raise damaged(folder, f"{len(missing)} of its {len(wanted)} pictures are missing, {min(missing)} for one")
     if extra:
         raise damaged(folder, f"{len(extra)} files in it are not in {ROWS}, {min(extra)} for one")
 
@@ -131,6 +129,5 @@ def check_files(folder: Path, rows: Sequence[Row]) -> None:
 def damaged(folder: Path, reason: str) -> FerError:
     """Return the error for a folder that is no longer as it was written."""
     return FerError(
-        f"{folder} is not as it was written: {reason}; "
-        "restore it, or delete the folder to have it written anew"
+        f"{folder} is not as it was written: {reason}; restore it, or delete the folder to have it written anew"
     )

@@ -70,9 +70,7 @@ def decode(data: bytes, where: str, size: int) -> tuple[NDArray[np.uint8], bool]
     except UnidentifiedImageError:
         raise FerError(f"{where} is no picture (JPEG, PNG, BMP, WebP …); remove it") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise FerError(
-            f"{where} has more than {MAX_PIXELS:,} pixels, too many for a face; remove it"
-        ) from None
+        raise FerError(f"{where} has more than {MAX_PIXELS:,} pixels, too many for a face; remove it") from None
     except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise FerError(f"{where} is damaged ({reason}); replace or remove it") from error

@@ -46,8 +46,7 @@ neutral   .02   .02     0   .10     0     0    .01     0     0     0     0    .2
 _HEADER, *_ROWS = (line.split() for line in EXPRESSIONS.strip().splitlines())
 ACTIONS = tuple(_HEADER[1:])
 VARIANTS = {
-    emotion: np.array([row[1:] for row in _ROWS if row[0] == emotion], dtype=np.float64)
-    for emotion in EMOTIONS
+    emotion: np.array([row[1:] for row in _ROWS if row[0] == emotion], dtype=np.float64) for emotion in EMOTIONS
 }
 
 
@@ -56,9 +55,7 @@ def _actions(emotion: str, rng: np.random.Generator) -> dict[str, float]:
     variant = VARIANTS[emotion][rng.integers(len(VARIANTS[emotion]))]
     strength = rng.uniform(0.65, 1.2)
     spread = 0.12 * np.abs(variant) + np.abs(np.concatenate(list(VARIANTS.values()))).max(axis=0) * 0.06
-    return dict(
-        zip(ACTIONS, (strength * variant + spread * rng.standard_normal(len(variant))).tolist(), strict=True)
-    )
+    return dict(zip(ACTIONS, (strength * variant + spread * rng.standard_normal(len(variant))).tolist(), strict=True))
 
 
 def _photograph(drawn: Picture, size: int, rng: np.random.Generator) -> Picture:
@@ -92,9 +89,7 @@ def draw_face(emotion: str, rng: np.random.Generator, size: int = 48) -> Picture
     stretch = rng.uniform(0.93, 1.07)
     pose = scale * np.array([(np.cos(turn) * stretch, -np.sin(turn)), (np.sin(turn) * stretch, np.cos(turn))])
     background = np.full((large, large), rng.uniform(10, 245), np.uint8)
-    canvas = Canvas(
-        background, np.column_stack((pose, (x, y))), float(np.clip(rng.normal(0, 0.08), -0.2, 0.2))
-    )
+    canvas = Canvas(background, np.column_stack((pose, (x, y))), float(np.clip(rng.normal(0, 0.08), -0.2, 0.2)))
     skin, hair = rng.uniform(95, 225), rng.uniform(15, 200)
     act = _actions(emotion, rng)
     draw_head(canvas, rng, skin, hair)

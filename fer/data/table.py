@@ -92,9 +92,7 @@ def _lines(file: IO[bytes], where: str) -> Iterator[str]:
     while line := text.readline(_MAX_LINE):
         number += 1
         if len(line) == _MAX_LINE:
-            raise FerError(
-                f"{where}, line {number}: longer than {_MAX_LINE:,} characters, so no row of FER2013"
-            )
+            raise FerError(f"{where}, line {number}: longer than {_MAX_LINE:,} characters, so no row of FER2013")
         yield line
 
 

@@ -31,9 +31,7 @@ def curves(history: Sequence[Mapping[str, float]], best_epoch: int | None) -> Fi
             column = f"{split}/{key}"
             points = [(row["epoch"], row[column]) for row in history if column in row]
             marker = "o" if len(points) == 1 else ""  # a line through one point is invisible
-            axes.plot(
-                *np.array(points).reshape(-1, 2).T, color=colour, linewidth=2, marker=marker, label=name
-            )
+            axes.plot(*np.array(points).reshape(-1, 2).T, color=colour, linewidth=2, marker=marker, label=name)
         if best_epoch is not None:
             _mark_best(axes, best_epoch, {row["epoch"]: row.get(f"val/{key}") for row in history}, key)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -122,9 +120,7 @@ def reliability(bins: Calibration) -> Figure:
     return figure
 
 
-def pr_curves(
-    labels: NDArray[np.int64], probabilities: NDArray[np.floating], classes: Sequence[str]
-) -> Figure:
+def pr_curves(labels: NDArray[np.int64], probabilities: NDArray[np.floating], classes: Sequence[str]) -> Figure:
     """Draw precision against recall, each class against the rest, with average precision in the legend.
 
     Average precision is the area under the steps, sum of (R_n - R_(n-1)) P_n, as scikit-learn has it.

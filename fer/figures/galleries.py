@@ -82,9 +82,7 @@ def raw_and_augmented(raw: NDArray[np.uint8], augmented: NDArray[np.uint8], titl
     for row, title in enumerate(titles):
         top = HEADING + row * (CELL + GUTTER)
         middle = 1 - (top + CELL / 2) / height
-        figure.text(
-            (LABEL - GUTTER) / width, middle, title, ha="right", va="center", fontsize=TEXT, color=INK
-        )
+        figure.text((LABEL - GUTTER) / width, middle, title, ha="right", va="center", fontsize=TEXT, color=INK)
         _place(figure, raw[row], "raw" if row == 0 else "", left=LABEL, top=top)
         for version, image in enumerate(augmented[row]):
             heading = "augmented" if row == version == 0 else ""

@@ -33,9 +33,7 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def dress(
-    axes: Axes, title: str = "", x: str = "", y: str = "", grid: Literal["x", "y", "both", ""] = ""
-) -> None:
+def dress(axes: Axes, title: str = "", x: str = "", y: str = "", grid: Literal["x", "y", "both", ""] = "") -> None:
     """Give axes their title and labels, hairline spines and, along the axis `grid` says, a faint grid."""
     axes.set_title(title, loc="left", fontsize=TITLE, color=INK, fontweight="bold", pad=10)
     axes.set_xlabel(x, fontsize=TEXT, color=MUTED)

@@ -27,7 +27,7 @@ def keras_layers(features: nn.Sequential) -> list[nn.Module | None]:
     Args:
         features: `torchvision.models.mobilenet_v2().features`.
     """
-    layers: list[nn.Module | None] = [None, *features[0]]
+    layers: list[nn.Module | None] = [None, *features[0].children()]
     for block in list(features)[1:-1]:
         assert isinstance(block, InvertedResidual)
         modules = [module for module in block.conv.modules() if not list(module.children())]
@@ -39,7 +39,7 @@ def keras_layers(features: nn.Sequential) -> list[nn.Module | None]:
         layers += modules_padded
         if block.use_res_connect:
             layers.append(None)
-    return [*layers, *features[-1]]
+    return [*layers, *features[-1].children()]
 
 
 def load_backbone(features: nn.Sequential, weights: str | None) -> None:

@@ -29,9 +29,7 @@ def _refusal(path: Path) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "name", ["../evil.png", "/evil.png", "train/../../evil.png", "C:/evil.png", "a\\..\\b.png"]
-)
+@pytest.mark.parametrize("name", ["../evil.png", "/evil.png", "train/../../evil.png", "C:/evil.png", "a\\..\\b.png"])
 def test_paths_that_lead_out_are_refused(name: str, source: Path, tmp_path: Path) -> None:
     packed = pack_zip(source, tmp_path / "a.zip")
     with zipfile.ZipFile(packed, "a") as archive:

@@ -105,9 +105,7 @@ def test_changes_stay_in_their_ranges_and_use_them(finished: Path) -> None:
     angles = [change.angle for change in changes]
     assert -20 <= min(angles) < -18
     assert 18 < max(angles) <= 20
-    assert (
-        {change.shift_x for change in changes} == set(range(-4, 5)) == {change.shift_y for change in changes}
-    )
+    assert {change.shift_x for change in changes} == set(range(-4, 5)) == {change.shift_y for change in changes}
     assert 0.9 <= min(change.scale for change in changes) < 0.91
     assert 1.09 < max(change.scale for change in changes) <= 1.1
     assert 200 < sum(change.flip for change in changes) < 300
@@ -268,8 +266,7 @@ def test_names_are_unique_whatever_the_origins_are(faces: Faces, tmp_path: Path)
     few = replace(few, origins=origins)
     after = load_oversampled(oversample(few, Oversampling(target=18), tmp_path), few)
     assert after.origins[:6] == [
-        f"angry/{name}.png"
-        for name in ("x", "X_1", "x_aug0001", "fer2013.csv_row_1", "fer2013.csv_row_2", "face")
+        f"angry/{name}.png" for name in ("x", "X_1", "x_aug0001", "fer2013.csv_row_1", "fer2013.csv_row_2", "face")
     ]
     assert len({name.lower() for name in after.origins}) == 18
 

@@ -53,9 +53,7 @@ def _only(kept: Path) -> Path:
     return place
 
 
-def test_the_second_start_reads_no_picture_and_gives_the_same(
-    root: Path, kept: Path, reads: list[Path]
-) -> None:
+def test_the_second_start_reads_no_picture_and_gives_the_same(root: Path, kept: Path, reads: list[Path]) -> None:
     (root / "icml_face_data.csv").write_text("ignored")
     direct = read_faces(root)
     first, second = load_faces(root, kept), load_faces(root, kept)
@@ -130,9 +128,7 @@ def _flip(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["images.npy", "labels.npy", "splits.npy", "meta.json"])
 @pytest.mark.parametrize("damage", [_truncate, _flip, Path.unlink])
-def test_a_damaged_cache_is_rebuilt(
-    name: str, damage: object, root: Path, kept: Path, reads: list[Path]
-) -> None:
+def test_a_damaged_cache_is_rebuilt(name: str, damage: object, root: Path, kept: Path, reads: list[Path]) -> None:
     before = load_faces(root, kept)
     assert callable(damage)
     damage(_only(kept) / name)
@@ -145,9 +141,7 @@ def test_a_damaged_cache_is_rebuilt(
 
 
 @pytest.mark.parametrize("meta", [[], {}, {"origins": [], "source": "", "notes": 3}, None])
-def test_a_cache_with_strange_records_is_rebuilt(
-    meta: object, root: Path, kept: Path, reads: list[Path]
-) -> None:
+def test_a_cache_with_strange_records_is_rebuilt(meta: object, root: Path, kept: Path, reads: list[Path]) -> None:
     load_faces(root, kept)
     (_only(kept) / "meta.json").write_text(json.dumps(meta))
 

@@ -5,9 +5,7 @@ import pytest
 from fer.data.pictures import with_progress
 
 
-@pytest.mark.parametrize(
-    ("total", "terminal", "shown"), [(9000, True, True), (9000, False, False), (9, True, False)]
-)
+@pytest.mark.parametrize(("total", "terminal", "shown"), [(9000, True, True), (9000, False, False), (9, True, False)])
 def test_the_bar_is_for_long_reads_on_a_terminal(
     total: int,
     terminal: bool,

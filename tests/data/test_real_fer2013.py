@@ -61,9 +61,7 @@ def test_the_archive_gives_the_very_same_faces(folders: Faces) -> None:
     assert packed.digest() == folders.digest()
 
 
-def test_a_table_of_the_same_pictures_gives_the_same_faces(
-    unpacked: Path, folders: Faces, tmp_path: Path
-) -> None:
+def test_a_table_of_the_same_pictures_gives_the_same_faces(unpacked: Path, folders: Faces, tmp_path: Path) -> None:
     with (ROOT / "index.csv").open(newline="") as file:
         index = list(csv.DictReader(file))
     assert len(index) == len(folders)

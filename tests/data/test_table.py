@@ -98,9 +98,7 @@ def test_without_public_test_rows_validation_is_held_out(tmp_path: Path) -> None
     assert "held out" in faces.notes[0]
 
 
-_SCRAPS = st.sampled_from(
-    [b"emotion,pixels,Usage\n", b"0,1 2,Training\n", b'"', b",", b"\n", b"\r", b"\0", b"9" * 50]
-)
+_SCRAPS = st.sampled_from([b"emotion,pixels,Usage\n", b"0,1 2,Training\n", b'"', b",", b"\n", b"\r", b"\0", b"9" * 50])
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
