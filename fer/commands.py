@@ -3,6 +3,7 @@
 import logging
 import os
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -52,11 +53,26 @@ class SweepCallback(Callback):
         os.environ[SWEEP] = str(sweep_folder(config.logs, list(config.hydra.overrides.task)))
 
 
+def quieten() -> None:
+    """Silence what Lightning warns about without there being anything to mend."""
+    for pattern in (
+        r".*does not have many workers.*",  # on a CPU, workers would take the network's cores
+        r".*Checkpoint directory .* exists and is not empty.*",  # resuming means just that
+        r".*Found \d+ module\(s\) in eval mode.*",  # the frozen backbone
+        r".*The number of training batches .* is smaller than the logging interval.*",  # nothing is logged by step
+        r".*your dataloader is not resumable.*",  # FaceDataModule leaves out what was trained on
+        r".*isinstance\(treespec, LeafSpec\).*",  # Lightning's own use of PyTorch
+    ):
+        warnings.filterwarnings("ignore", pattern)
+    for name in ("lightning.pytorch", "lightning.fabric", "matplotlib"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
 def run(command: Callable[[], Any]) -> int:
     """Run a Hydra command and return the exit status: 0, 1 after an error, 130 after Ctrl-C."""
     handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False, show_level=False)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)
+    quieten()
     try:
         command()
     except KeyboardInterrupt:

@@ -4,11 +4,23 @@ import os
 import platform
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import lightning as L
 import torch
 
 Precision = Literal["bf16-mixed", "32-true"]
+
+
+def root_device(accelerator: str, devices: Any = 1) -> torch.device:
+    """Return the device that Lightning would choose.
+
+    Raises:
+        ValueError, RuntimeError, MisconfigurationException: As `Trainer` does where there is no such device.
+    """
+    return L.Trainer(
+        accelerator=accelerator, devices=devices, logger=False, enable_checkpointing=False
+    ).strategy.root_device
 
 
 def cpu_cores() -> int:

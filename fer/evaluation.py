@@ -7,7 +7,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import lightning as L
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -18,7 +17,7 @@ from fer.config import TrainConfig, checked
 from fer.data.batches import Batch
 from fer.data.datamodule import FaceDataModule
 from fer.data.faces import Faces, Split
-from fer.device import auto_precision, hardware
+from fer.device import auto_precision, hardware, root_device
 from fer.errors import FerError
 from fer.explain import grad_cam
 from fer.figures import grad_cam_grid, mistakes, pr_curves, reliability
@@ -135,7 +134,7 @@ def evaluate_run(
         config.data.root = data_root
     data = _data(config, data)
     notes = _check_data(folder, data)
-    device = L.Trainer(accelerator=accelerator, devices=1, logger=False, barebones=True).strategy.root_device
+    device = root_device(accelerator)
     precision = config.trainer.precision
     bf16 = (auto_precision(device) if precision == "auto" else precision) == "bf16-mixed"
     model = trained.model.to(device)

@@ -1,7 +1,6 @@
 """Train one configuration: everything between the command and the folder it leaves behind."""
 
 import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from fer.callbacks.stop import CleanStop
 from fer.classifier import EmotionClassifier
 from fer.config import TrainConfig, choose
 from fer.data.datamodule import FaceDataModule
-from fer.device import auto_precision
+from fer.device import auto_precision, root_device
 from fer.errors import FerError
 from fer.figures import curves, png_bytes
 from fer.runs import environment, make_folder, write_config, write_json
@@ -72,7 +71,6 @@ class Experiment:
         self.resume = resume
         if config.trainer.max_epochs == "auto":
             config.trainer.max_epochs = EPOCHS[data.source]
-        quieten()
         L.seed_everything(config.seed, verbose=False)
         data.prepare_data()
         data.setup()
@@ -118,8 +116,7 @@ class Experiment:
         if config.progress_bar:
             callbacks.append(TrainingBar(self.throughput))
         try:
-            probe = L.Trainer(accelerator=config.accelerator, devices=config.devices, logger=False)
-            device = probe.strategy.root_device
+            device = root_device(config.accelerator, config.devices)
             precision: Any = auto_precision(device) if config.precision == "auto" else config.precision
             return L.Trainer(
                 accelerator=config.accelerator,
@@ -214,18 +211,3 @@ class Experiment:
 
 def _median(values: list[float]) -> float:
     return sorted(values)[len(values) // 2]
-
-
-def quieten() -> None:
-    """Silence what Lightning warns about without there being anything to mend."""
-    for pattern in (
-        r".*does not have many workers.*",  # on a CPU, workers would take the network's cores
-        r".*Checkpoint directory .* exists and is not empty.*",  # resuming means just that
-        r".*Found \d+ module\(s\) in eval mode.*",  # the frozen backbone
-        r".*The number of training batches .* is smaller than the logging interval.*",  # nothing is logged by step
-        r".*your dataloader is not resumable.*",  # FaceDataModule leaves out what was trained on
-        r".*isinstance\(treespec, LeafSpec\).*",  # Lightning's own use of PyTorch
-    ):
-        warnings.filterwarnings("ignore", pattern)
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from layouts import pack_tar, pack_zip, write_folders
 
 from fer.data.readers import read_faces
 from fer.errors import FerError
+from tests.data.layouts import pack_tar, pack_zip, write_folders
 
 
 @pytest.fixture(scope="module")

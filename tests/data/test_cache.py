@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from layouts import draw_rows, pack_tar, png, write_folders, write_table
 
 from fer.data.cache import default_cache_dir, load_faces
 from fer.data.faces import Faces
 from fer.data.readers import Found, read_faces, read_found
 from fer.data.trees import FolderTree
 from fer.errors import FerError
+from tests.data.layouts import draw_rows, pack_tar, png, write_folders, write_table
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from layouts import draw_rows, pack_tar, pack_zip, write_folders, write_table
 from PIL import Image
 
 from fer.data.faces import SPLITS, Faces
 from fer.data.readers import read_faces
 from fer.errors import FerError
 from fer.labels import EMOTIONS
+from tests.data.layouts import draw_rows, pack_tar, pack_zip, write_folders, write_table
 
 
 def _folders(root: Path) -> Path:

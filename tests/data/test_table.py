@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from layouts import write_table
 
 from fer.data.readers import read_faces
 from fer.errors import FerError
+from tests.data.layouts import write_table
 
 GOOD = " ".join(["128"] * 2304)
 

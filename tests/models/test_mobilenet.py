@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from torchvision.models import mobilenet_v2
+
+from fer.models.mobilenet import MobileNet, WeightsUnavailableError, keras_layers
+
+
+def test_keras_counts_154_layers() -> None:
+    assert len(keras_layers(mobilenet_v2(weights=None).features)) == 154
+
+
+def test_the_last_30_layers_are_blocks_15_to_18_and_the_norm_before() -> None:
+    network = MobileNet(7, weights=None, trainable_layers=30)
+    trained = {name for name, parameter in network.features.named_parameters() if parameter.requires_grad}
+    expected = {
+        name
+        for name, _ in network.features.named_parameters()
+        if int(name.split(".")[0]) >= 15 or name.startswith("14.conv.3.")
+    }
+    assert trained == expected
+
+
+def test_frozen_batch_norm_keeps_its_statistics_in_training_mode() -> None:
+    network = MobileNet(7, weights=None, trainable_layers=30).train()
+    before = {name: buffer.clone() for name, buffer in network.features.named_buffers()}
+    network(torch.randn(4, 3, 64, 64))
+    changed = {
+        name.rsplit(".", 1)[0]
+        for name, buffer in network.features.named_buffers()
+        if not torch.equal(buffer, before[name])
+    }
+    trained = {name for name, module in network.features.named_modules() if module in network.trained}
+    norms = {name for name, module in network.features.named_modules() if isinstance(module, nn.BatchNorm2d)}
+    assert changed == trained & norms
+    assert changed
+
+
+def test_a_file_of_weights_is_loaded(tmp_path: Path) -> None:
+    source = mobilenet_v2(weights=None)
+    path = tmp_path / "backbone.safetensors"
+    save_file({f"features.{name}": value for name, value in source.features.state_dict().items()}, path)
+    network = MobileNet(7, weights=str(path))
+    for name, value in source.features.state_dict().items():
+        assert torch.equal(network.features.state_dict()[name], value)
+
+
+def test_a_full_state_dict_is_loaded_without_its_classifier(tmp_path: Path) -> None:
+    source = mobilenet_v2(weights=None)
+    torch.save(source.state_dict(), tmp_path / "model.pth")
+    network = MobileNet(7, weights=str(tmp_path / "model.pth"))
+    assert torch.equal(network.features[0][0].weight, source.features[0][0].weight)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("missing.safetensors", None, "there is no file"),
+        ("broken.safetensors", b"no weights", "cannot be read as weights"),
+        ("broken.pth", b"no weights", "weights"),
+    ],
+)
+def test_bad_weights_name_the_file(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(WeightsUnavailableError, match=message) as caught:
+        MobileNet(7, weights=str(path))
+    assert name in str(caught.value)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    save_file({"features.0.weight": torch.zeros(3)}, path)
+    with pytest.raises(WeightsUnavailableError, match="does not hold the backbone"):
+        MobileNet(7, weights=str(path))
+
+
+def test_the_backbone_trains_at_its_share_of_the_rate() -> None:
+    frozen = dict(enumerate(MobileNet(7, weights=None).parameter_groups()))
+    assert [share for share, _ in frozen.values()] == [1.0]
+    tuned = list(MobileNet(7, weights=None, trainable_layers=30, backbone_lr=0.05).parameter_groups())
+    assert [share for share, _ in tuned] == [1.0, 0.05]
+    assert all(parameter.requires_grad for _, group in tuned for parameter in group)
