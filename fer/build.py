@@ -29,7 +29,8 @@ def build_model(config: ModelConfig, num_classes: int, channels_last: bool = Tru
         FerError: If the configuration does not fit the network, or its weights cannot be had.
     """
     if config.weights is not None and "weights" not in config.network:
-        raise FerError(f"model.weights: {config.name} takes no pretrained weights; leave it out")
+        # no error: in a sweep, model.weights means those models that take them
+        log.warning("model.weights: %s takes no pretrained weights and starts from random ones.", config.name)
     size = config.input
     if len(size.mean) != size.channels or len(size.std) != size.channels:
         raise FerError(f"model.input: {size.channels} channels need as many numbers in mean and std")
