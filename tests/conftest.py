@@ -1,14 +1,20 @@
-"""Shared by all tests: the drawn sample in small, and Hydra configurations composed as the commands do."""
+"""Shared by all tests: small drawn data sets, configurations as the commands compose them, and the commands."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
+import cv2
 import pytest
 from hydra import compose, initialize_config_dir
 
 from fer.config import TrainConfig, checked
+from fer.data.faces import SPLITS, Faces
+from fer.data.sample import draw_faces
 
 ROOT = Path(__file__).parent.parent
+PREFIXES = {"train": "Training", "val": "PublicTest", "test": "PrivateTest"}
 
 
 @pytest.fixture(autouse=True)
@@ -19,6 +25,29 @@ def away_from_real_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     monkeypatch.setenv("FER_CACHE_DIR", str(tmp_path / "cache"))
 
 
+@pytest.fixture(scope="session")
+def tiny_faces() -> Faces:
+    """A few drawn faces of every class in every split."""
+    return draw_faces(train=200, val=48, test=48)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tiny_faces: Faces, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same faces as FER2013's Kaggle folders."""
+    root = tmp_path_factory.mktemp("tiny")
+    write_kaggle(tiny_faces, root)
+    return root
+
+
+def write_kaggle(faces: Faces, root: Path) -> None:
+    """Write faces as Kaggle lays FER2013 out: train/<class>/Training_*, test/<class>/PublicTest_* and PrivateTest_*."""
+    for number, (image, label, split) in enumerate(zip(faces.images, faces.labels, faces.splits, strict=True)):
+        name = SPLITS[split]
+        folder = root / ("train" if name == "train" else "test") / faces.classes[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(folder / f"{PREFIXES[name]}_{number:05}.png"), image)
+
+
 def composed(*overrides: str) -> TrainConfig:
     """Return the configuration that `train.py` composes from these overrides."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
@@ -26,6 +55,13 @@ def composed(*overrides: str) -> TrainConfig:
     return checked(config, TrainConfig)
 
 
-def command_environment(**extra: str) -> dict[str, str]:
-    """Return the environment for commands run as a user runs them."""
-    return {**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200", **extra}
+def command(script: str, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    """Run `train.py` or `evaluate.py` in the current folder as a user runs it."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / script), *arguments],
+        env={**os.environ, "COLUMNS": "160"},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
