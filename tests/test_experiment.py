@@ -1,0 +1,195 @@
+"""What a training promises: it repeats, resumes, never looks at the test split and leaves frozen layers alone."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from fer.build import build_transforms
+from fer.config import TrainConfig
+from fer.data.datamodule import FaceDataModule
+from fer.data.faces import Faces
+from fer.experiment import Experiment, InterruptedRunError
+from tests.conftest import PREFIXES, composed, write_kaggle
+
+SMALL = (
+    "data=folder",
+    "model=cnn10",
+    "model.network.width=0.25",
+    "data.batch_size=32",
+    "trainer.max_epochs=2",
+    "trainer.progress_bar=false",
+    "trainer.accelerator=cpu",
+)
+FROZEN = (*SMALL[:1], "model=mnv2", *SMALL[3:], "model.weights=null", "model.input.size=64")
+
+
+def experiment(config: TrainConfig, root: Path, folder: str, resume: bool = False) -> Experiment:
+    config.data.root = str(root)
+    data = FaceDataModule(config.data, build_transforms(config.data.augment), config.seed)
+    return Experiment(config, data, Path(folder), resume)
+
+
+def weights(folder: str, name: str = "last.ckpt") -> dict[str, Tensor]:
+    state: dict[str, Tensor] = torch.load(Path(folder) / name, weights_only=True)["state_dict"]
+    return state
+
+
+def assert_same(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
+    assert first.keys() == second.keys()
+    different = [name for name in first if not torch.equal(first[name], second[name])]
+    assert not different
+
+
+class StopAt(Callback):
+    """Presses Ctrl-C while a given step runs, as `CleanStop` sees it."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_run_leaves_what_repeats_it(tiny_folder: Path, tiny_faces: Faces) -> None:
+    config = composed(*SMALL, "seed=7")
+    metrics = experiment(config, tiny_folder, "run").run()
+    folder = Path("run")
+    assert {path.name for path in folder.iterdir()} >= {
+        "config.yaml",
+        "environment.json",
+        "best.ckpt",
+        "last.ckpt",
+        "metrics.csv",
+        "metrics.json",
+        "curves.png",
+    }
+    record = json.loads((folder / "environment.json").read_text())
+    assert record["seed"] == 7
+    assert record["data"]["digest"] == tiny_faces.digest()
+    assert record["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert record["commit"]
+    with (folder / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["epoch"]) for row in rows] == [1, 2]
+    assert {"train/loss", "train/acc", "val/loss", "val/acc", "val_f1/disgust", "lr", "images_per_s"} <= set(rows[0])
+    assert json.loads((folder / "metrics.json").read_text()) == metrics
+    best = max(rows, key=lambda row: float(row["val/acc"]))
+    assert metrics["val"]["acc"] == pytest.approx(float(best["val/acc"]))
+    assert metrics["val"]["loss"] == pytest.approx(float(best["val/loss"]), abs=1e-6)
+    assert metrics["train"]["acc"] == pytest.approx(float(best["train/acc"]))
+    # the original training faces, and oversampling up to the largest of the minority and majority classes
+    before, after = np.array(metrics["data"]["train_counts"]["before"]), metrics["data"]["train_counts"]["after"]
+    assert before.tolist() == tiny_faces.split("train").counts().tolist()
+    assert [after[label] for label in (0, 4, 5)] == [before.max()] * 3
+    assert [after[label] for label in (1, 2, 3, 6)] == [before[label] for label in (1, 2, 3, 6)]
+
+
+def test_the_same_seed_gives_the_same_weights_with_any_number_of_workers(tiny_folder: Path) -> None:
+    experiment(composed(*SMALL), tiny_folder, "first").run()
+    experiment(composed(*SMALL, "data.num_workers=2"), tiny_folder, "second").run()
+    experiment(composed(*SMALL, "seed=1"), tiny_folder, "other").run()
+    assert_same(weights("first"), weights("second"))
+    with pytest.raises(AssertionError):
+        assert_same(weights("first"), weights("other"))
+
+
+@pytest.mark.parametrize("step", [3, 8])
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(tiny_folder: Path, step: int) -> None:
+    experiment(composed(*SMALL), tiny_folder, "whole").run()
+    stopped = experiment(composed(*SMALL), tiny_folder, "stopped")
+    stopped.trainer.callbacks.insert(0, StopAt(step))  # type: ignore[attr-defined]
+    with pytest.raises(InterruptedRunError, match="resume=stopped"):
+        stopped.run()
+    assert torch.load("stopped/last.ckpt", weights_only=True)["global_step"] == step
+    assert not Path("stopped/metrics.json").exists()
+    metrics = experiment(composed(*SMALL), tiny_folder, "stopped", resume=True).run()
+    assert_same(weights("whole"), weights("stopped"))
+    assert_same(weights("whole", "best.ckpt"), weights("stopped", "best.ckpt"))
+    assert metrics["epochs"] == 2
+    assert metrics["val"] == json.loads(Path("whole/metrics.json").read_text())["val"]
+
+
+def test_private_test_selects_nothing(tiny_folder: Path, tiny_faces: Faces, tmp_path: Path) -> None:
+    """Swap the test split for noise with other labels: the run must choose the same epoch and the same weights."""
+    rng = np.random.default_rng(0)
+    images, labels = tiny_faces.images.copy(), tiny_faces.labels.copy()
+    test = tiny_faces.splits == 2
+    images[test] = rng.integers(0, 256, images[test].shape, dtype=np.uint8)
+    labels[test] = rng.permutation(labels[test])
+    other = tmp_path / "other"
+    for source in tiny_folder.glob("**/*.png"):
+        if not source.name.startswith(PREFIXES["test"]):
+            target = other / source.relative_to(tiny_folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, target)
+    noise = Faces(images, labels, tiny_faces.splits, tiny_faces.origins, "noise").split("test")
+    write_kaggle(noise, other)
+
+    real = experiment(composed(*SMALL, "trainer.max_epochs=4"), tiny_folder, "real").run()
+    fake = experiment(composed(*SMALL, "trainer.max_epochs=4"), other, "fake").run()
+    assert real["data"]["digest"] != fake["data"]["digest"]
+    assert real["test"]["loss"] != fake["test"]["loss"]
+    assert real["best_epoch"] == fake["best_epoch"]
+    assert real["val"] == fake["val"]
+    assert_same(weights("real", "best.ckpt"), weights("fake", "best.ckpt"))
+    with Path("real/metrics.csv").open() as file:
+        assert not [name for name in csv.DictReader(file).fieldnames or () if name.startswith("test")]
+
+
+@pytest.mark.parametrize("trainable", [0, 30])
+def test_frozen_parameters_and_buffers_are_bit_equal_after_training(tiny_folder: Path, trainable: int) -> None:
+    config = composed(*FROZEN, f"model.network.trainable_layers={trainable}")
+    run = experiment(config, tiny_folder, "run")
+    network: Any = run.classifier.network.network  # type: ignore[union-attr]
+    before = {name: value.clone() for name, value in network.features.state_dict().items()}
+    run.run()
+    trained = {
+        f"{name}.{leaf}"
+        for name, module in network.features.named_modules()
+        if module in network.trained
+        for leaf in module.state_dict()
+    }
+    after = network.features.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == trained
+    assert bool(trained) == bool(trainable)
+
+
+def test_validation_and_test_hold_no_augmented_copy(tiny_folder: Path, tiny_faces: Faces) -> None:
+    config = composed(*SMALL)
+    config.data.root = str(tiny_folder)
+    data = FaceDataModule(config.data, build_transforms(config.data.augment))
+    data.prepare_data()
+    data.setup()
+    assert len(data.faces["train"]) > len(tiny_faces.split("train"))
+    copies = {face.tobytes() for face in data.faces["train"].images[len(tiny_faces.split("train")) :]}
+    for split, loader in (("val", data.val_dataloader()), ("test", data.test_dataloader())):
+        shown = torch.cat([faces for faces, _ in loader])[:, 0].numpy()
+        expected = tiny_faces.split(split)
+        assert sorted(face.tobytes() for face in shown) == sorted(face.tobytes() for face in expected.images)
+        assert not copies & {face.tobytes() for face in shown}
+
+
+def test_class_weights_and_other_choices_reach_the_training(tiny_folder: Path) -> None:
+    config = composed(*SMALL, "optim.class_weights=balanced", "optim.optimizer=adamw", "trainer.patience=1")
+    run = experiment(config, tiny_folder, "run")
+    weights_used = run.classifier.class_weights
+    assert isinstance(weights_used, Tensor)
+    counts = torch.tensor(run.data.counts["after"])
+    assert torch.allclose(weights_used * counts, torch.full((7,), float(counts.sum()) / 7))
+    run.run()
+    assert isinstance(run.trainer.optimizers[0], torch.optim.AdamW)
