@@ -18,7 +18,7 @@ from torch import Tensor
 from fer.build import build_transforms
 from fer.config import TrainConfig
 from fer.data.datamodule import FaceDataModule
-from fer.data.faces import Faces
+from fer.data.faces import Faces, Split
 from fer.experiment import Experiment, InterruptedRunError
 from tests.conftest import PREFIXES, composed, write_kaggle
 
@@ -154,7 +154,7 @@ def test_private_test_selects_nothing(tiny_folder: Path, tiny_faces: Faces, tmp_
 def test_frozen_parameters_and_buffers_are_bit_equal_after_training(tiny_folder: Path, trainable: int) -> None:
     config = composed(*FROZEN, f"model.network.trainable_layers={trainable}")
     run = experiment(config, tiny_folder, "run")
-    network: Any = run.classifier.network.network  # type: ignore[union-attr]
+    network: Any = run.classifier.network.network
     before = {name: value.clone() for name, value in network.features.state_dict().items()}
     run.run()
     trained = {
@@ -177,7 +177,8 @@ def test_validation_and_test_hold_no_augmented_copy(tiny_folder: Path, tiny_face
     data.setup()
     assert len(data.faces["train"]) > len(tiny_faces.split("train"))
     copies = {face.tobytes() for face in data.faces["train"].images[len(tiny_faces.split("train")) :]}
-    for split, loader in (("val", data.val_dataloader()), ("test", data.test_dataloader())):
+    splits: tuple[Split, ...] = ("val", "test")
+    for split, loader in zip(splits, (data.val_dataloader(), data.test_dataloader()), strict=True):
         shown = torch.cat([faces for faces, _ in loader])[:, 0].numpy()
         expected = tiny_faces.split(split)
         assert sorted(face.tobytes() for face in shown) == sorted(face.tobytes() for face in expected.images)
