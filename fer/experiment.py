@@ -16,7 +16,7 @@ from fer.callbacks.history import History
 from fer.callbacks.progress import Throughput, TrainingBar
 from fer.callbacks.stop import CleanStop
 from fer.classifier import EmotionClassifier
-from fer.config import TrainConfig, choose
+from fer.config import TrainConfig, check_numbers, choose
 from fer.data.datamodule import FaceDataModule
 from fer.device import auto_precision, root_device
 from fer.errors import FerError
@@ -49,8 +49,7 @@ def validate(config: TrainConfig) -> None:
     workers = config.data.num_workers
     if workers != "auto" and (not isinstance(workers, int) or workers < 0):
         raise FerError(f"data.num_workers: '{workers}' is neither 'auto' nor a number")
-    if config.data.batch_size < 2:
-        raise FerError("data.batch_size: batch norm needs at least 2 faces a batch")
+    check_numbers(config)
 
 
 class Experiment:
@@ -132,7 +131,7 @@ class Experiment:
                 log_every_n_steps=50,
                 use_distributed_sampler=False,  # EpochBatches shares out by itself
             )
-        except (ValueError, RuntimeError, ImportError, MisconfigurationException) as error:
+        except (ValueError, TypeError, RuntimeError, ImportError, MisconfigurationException) as error:
             raise FerError(f"trainer: {str(error).splitlines()[0]}") from error
 
     def run(self) -> dict[str, Any]:
@@ -170,6 +169,7 @@ class Experiment:
 
     def _evaluate(self) -> dict[str, float]:
         """Evaluate the checkpoint that validation chose: the one time that a run sees the test split."""
+        self.trainer.loggers = []  # the charts show training alone; what it came to stands in HPARAMS
         options: Any = {"datamodule": self.data, "ckpt_path": self.best.best_model_path, "verbose": False}
         val = self.trainer.validate(self.classifier, **options)[0]
         return {**val, **self.trainer.test(self.classifier, **options)[0]}

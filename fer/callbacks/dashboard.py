@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.trainer.states import TrainerFn
 from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 from torchmetrics.functional.classification import multiclass_confusion_matrix
@@ -60,7 +61,7 @@ class Dashboard(Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Show the confusion matrix, the surest mistakes and the precision-recall curves of this epoch."""
         writer = _writer(trainer)
-        if writer is None or not trainer.training:
+        if writer is None or trainer.state.fn != TrainerFn.FITTING:
             return
         logits, labels = (tensor.cpu() for tensor in cast(EmotionClassifier, pl_module).evaluated())
         probabilities = logits.softmax(dim=1)

@@ -1,0 +1,129 @@
+"""From a configuration to batches."""
+
+from pathlib import Path
+
+import albumentations as A
+import numpy as np
+import pytest
+import torch
+
+from fer.data.augment import Augmenter, augmented_classes
+from fer.data.batches import BatchRequest, EpochBatches, FaceDataset
+from fer.data.datamodule import FaceDataModule
+from fer.data.faces import Faces
+from fer.data.sources import find_fer2013, read_source
+from fer.errors import FerError
+from tests.conftest import composed
+
+
+def test_every_epoch_shows_every_face_once_in_an_order_of_its_own() -> None:
+    batches = EpochBatches(100, 10, seed=3, shuffle=True)
+    first = [request.rows for request in batches]
+    batches.set_epoch(1)
+    second = [request.rows for request in batches]
+    assert len(batches) == len(first) == 10
+    assert sorted(np.concatenate(first)) == sorted(np.concatenate(second)) == list(range(100))
+    assert not np.array_equal(np.concatenate(first), np.concatenate(second))
+    again = EpochBatches(100, 10, seed=3, shuffle=True)
+    assert all(np.array_equal(a.rows, rows) for a, rows in zip(again, first, strict=True))
+
+
+def test_devices_share_an_epoch_without_overlap() -> None:
+    parts = [np.concatenate([r.rows for r in EpochBatches(101, 10, 0, True, rank, 2)]) for rank in (0, 1)]
+    assert len(parts[0]) == len(parts[1]) == 50
+    assert not set(parts[0]) & set(parts[1])
+
+
+def test_a_resumed_epoch_leaves_out_what_was_trained_on_and_only_once() -> None:
+    whole, resumed = (EpochBatches(100, 10, 0, True) for _ in range(2))
+    resumed.skip(epoch=2, batches=4)
+    for epoch in (2, 3):
+        whole.set_epoch(epoch)
+        resumed.set_epoch(epoch)
+        expected = list(whole)[4:] if epoch == 2 else list(whole)
+        assert [(r.rows.tolist(), r.seed) for r in resumed] == [(r.rows.tolist(), r.seed) for r in expected]
+
+
+def test_evaluation_keeps_order_and_the_incomplete_batch() -> None:
+    rows = [request.rows.tolist() for request in EpochBatches(7, 3, 0, shuffle=False)]
+    assert rows == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+def test_only_the_chosen_classes_are_transformed(tiny_faces: Faces) -> None:
+    augmenter = Augmenter([A.HorizontalFlip(p=1.0)], [3, 4])
+    train = tiny_faces.split("train")
+    images = augmenter(train.images, train.labels, seed=0)
+    chosen = np.isin(train.labels, [3, 4])
+    assert np.array_equal(images[chosen], train.images[chosen, :, ::-1])
+    assert np.array_equal(images[~chosen], train.images[~chosen])
+
+
+def test_draws_differ_between_epochs_and_repeat_with_the_seed(tiny_faces: Faces) -> None:
+    faces = tiny_faces.split("train")
+    augmenter = Augmenter([A.RandomBrightnessContrast(p=1.0)], range(7))
+    dataset = FaceDataset(faces, augmenter)
+    rows = np.arange(8)
+    first, again, other = (dataset.__getitems__(BatchRequest(rows, seed))[0] for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    batches = EpochBatches(len(faces), 32, 0, True)
+    seeds = {request.seed for request in batches}
+    batches.set_epoch(1)
+    assert not seeds & {request.seed for request in batches}
+
+
+def test_class_choices() -> None:
+    assert augmented_classes("all") == tuple(range(7))
+    assert augmented_classes("none") == ()
+    assert augmented_classes(["happiness", "sad"]) == (3, 4)
+    for bad in ("some", ["sadd"], 3):
+        with pytest.raises(FerError, match=r"data\.augment\.classes"):
+            augmented_classes(bad)
+
+
+def test_batches_are_bytes_with_a_channel(tiny_folder: Path) -> None:
+    config = composed("data=folder", f"data.root={tiny_folder}", "data.batch_size=16")
+    data = FaceDataModule(config.data)
+    data.prepare_data()
+    data.setup()
+    faces, labels = next(iter(data.train_dataloader()))
+    assert faces.shape == (16, 1, 48, 48)
+    assert (faces.dtype, labels.dtype) == (torch.uint8, torch.int64)
+    assert data.counts["after"].sum() > data.counts["before"].sum()
+
+
+def test_oversampling_can_be_left_out(tiny_folder: Path, tmp_path: Path) -> None:
+    config = composed("data=folder", f"data.root={tiny_folder}", "data.oversample.enabled=false")
+    data = FaceDataModule(config.data)
+    data.prepare_data()
+    data.setup()
+    assert np.array_equal(data.counts["before"], data.counts["after"])
+    assert not (tmp_path / "fer_aug_dataset").exists()
+
+
+def test_auto_prefers_data_fer2013_then_the_variable_then_the_sample(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert find_fer2013(None) is None
+    assert read_source(composed("data=auto").data)[1] == "sample"
+    monkeypatch.setenv("FER2013_ROOT", str(tiny_folder))
+    assert find_fer2013(None) == tiny_folder
+    faces, name = read_source(composed("data=auto").data)
+    assert name == "fer2013"
+    assert len(faces.split("train")) == 200
+    (tmp_path / "data" / "fer2013").mkdir(parents=True)
+    assert find_fer2013(None) == Path("data/fer2013")
+
+
+def test_fer2013_never_falls_back() -> None:
+    with pytest.raises(FerError, match=r"looked for data/fer2013.*kaggle"):
+        read_source(composed("data=fer2013").data)
+
+
+def test_the_sample_is_announced_once_and_clearly(caplog: pytest.LogCaptureFixture) -> None:
+    data = FaceDataModule(composed("data=auto").data)
+    data.read()
+    data.read()
+    lines = [record.getMessage() for record in caplog.records if "FER2013 was not found" in record.getMessage()]
+    assert len(lines) == 1
+    assert "data.root" in lines[0]

@@ -1,0 +1,66 @@
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fer.classifier import EmotionClassifier, lr_factor
+from fer.config import OptimConfig
+from fer.labels import EMOTIONS
+
+
+def test_the_rate_rises_over_the_warm_up_and_falls_to_zero() -> None:
+    rates = [lr_factor("cosine", step, 100, 10) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[9] == rates[10] == 1.0
+    assert rates[55] == pytest.approx(0.5)
+    assert rates[100] == pytest.approx(0.0)
+    assert all(later <= earlier for earlier, later in pairwise(rates[10:]))
+
+
+def test_linear_and_constant_schedules() -> None:
+    assert lr_factor("linear", 55, 100, 10) == pytest.approx(0.5)
+    assert lr_factor("constant", 99, 100, 10) == 1.0
+    assert lr_factor("constant", 0, 100, 0) == 1.0
+
+
+class Fixed(nn.Module):
+    """Gives the logits of a table, whatever the faces."""
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(logits)
+        self.gain = nn.Parameter(torch.ones(7))
+
+    def forward(self, faces: Tensor) -> Tensor:
+        return self.logits[: len(faces)] * self.gain
+
+
+def test_the_objective_is_smoothed_and_weighted_but_the_logged_loss_is_not() -> None:
+    logits = torch.randn(4, 7, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0, 1, 1, 6])
+    weights = [1.0, 3.0, 1.0, 1.0, 1.0, 1.0, 2.0]
+    module = EmotionClassifier(Fixed(logits), OptimConfig(label_smoothing=0.2), EMOTIONS, weights)
+    objective = module.training_step((torch.zeros(4, 1, 48, 48, dtype=torch.uint8), labels), 0)
+    logs = logits.log_softmax(1)
+    plain = -logs[range(4), labels].mean()
+    w = torch.tensor(weights)
+    hard = -(w[labels] * logs[range(4), labels]).sum() / w[labels].sum()
+    soft = -(w * logs).sum() / w[labels].sum() / 7
+    assert float(objective.detach()) == pytest.approx(float(0.8 * hard + 0.2 * soft), abs=1e-5)
+    assert module.running()["loss"] == pytest.approx(float(plain), abs=1e-5)
+    assert module.running()["acc"] == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
+
+
+def test_gains_and_offsets_are_not_decayed() -> None:
+    module = EmotionClassifier(Fixed(torch.zeros(4, 7)), OptimConfig(weight_decay=0.1, lr=0.5), EMOTIONS)
+    groups = list(module._groups())
+    decays = {tuple(p.ndim for p in group["params"]): group["weight_decay"] for group in groups}
+    assert decays == {(2,): 0.1, (1,): 0.0}
+    assert all(group["lr"] == 0.5 for group in groups)
+
+
+def test_checkpoints_hold_plain_values_only() -> None:
+    module = EmotionClassifier(Fixed(torch.zeros(1, 7)), OptimConfig(), EMOTIONS, model_config={"name": "fixed"})
+    assert module.hparams == {"model": {"name": "fixed"}, "classes": list(EMOTIONS)}
+    assert "class_weights" not in module.state_dict()

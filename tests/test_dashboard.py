@@ -1,0 +1,93 @@
+"""TensorBoard's own reader must find everything that the README promises."""
+
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.hparams import plugin_data_pb2
+
+from fer.build import build_transforms
+from fer.data.datamodule import FaceDataModule
+from fer.experiment import Experiment
+from tests.conftest import composed
+
+
+@pytest.fixture(scope="module")
+def run(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    config = composed(
+        "data=folder",
+        f"data.root={tiny_folder}",
+        f"data.oversample.folder={folder.parent / 'aug'}",
+        f"data.cache_dir={folder.parent / 'cache'}",
+        "data.batch_size=32",
+        "model=cnn10",
+        "model.network.width=0.25",
+        "trainer.max_epochs=2",
+        "trainer.progress_bar=false",
+    )
+    data = FaceDataModule(config.data, build_transforms(config.data.augment), config.seed)
+    Experiment(config, data, folder).run()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def events(run: Path) -> EventAccumulator:
+    accumulator = EventAccumulator(str(run), size_guidance={"tensors": 0, "images": 0, "scalars": 0})
+    accumulator.Reload()
+    return accumulator
+
+
+def test_scalars_of_both_splits_stand_at_the_same_steps(events: EventAccumulator) -> None:
+    for name in ("loss", "acc"):
+        train, val = (events.Scalars(f"{split}/{name}") for split in ("train", "val"))
+        assert len(train) == len(val) == 2
+        assert [event.step for event in train] == [event.step for event in val]
+    assert {"lr", "images_per_s", "val/f1", "val_f1/happy", "val_f1/disgust"} <= set(events.Tags()["scalars"])
+
+
+def test_the_layout_puts_training_and_validation_in_one_chart(events: EventAccumulator) -> None:
+    content = events.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
+    layout = layout_pb2.Layout.FromString(content)
+    charts = {chart.title: list(chart.multiline.tag) for category in layout.category for chart in category.chart}
+    assert charts["accuracy"] == ["train/acc", "val/acc"]
+    assert charts["loss"] == ["train/loss", "val/loss"]
+
+
+def test_pictures_of_every_epoch(events: EventAccumulator) -> None:
+    for tag in ("validation/confusion matrix", "validation/surest mistakes"):
+        assert [event.step for event in events.Images(tag)] == [1, 2]
+    (faces,) = events.Images("faces/raw and augmented")
+    assert faces.width > 48 * 8
+    assert faces.encoded_image_string.startswith(b"\x89PNG")
+
+
+def test_precision_recall_curves_of_every_class(events: EventAccumulator) -> None:
+    tags = set(events.summary_metadata)
+    classes = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+    assert {f"validation/{name}" for name in classes} <= tags
+    assert len(events.Tensors("validation/happy")) == 2
+
+
+def test_the_graph_holds_the_convolutions(run: Path) -> None:
+    # the graph lies in the first of the run's event files, which the accumulator's later files may hide
+    graphs = []
+    for path in sorted(run.glob("events.*")):
+        accumulator = EventAccumulator(str(path))
+        accumulator.Reload()
+        if accumulator.Tags()["graph"]:
+            graphs.append(accumulator.Graph())
+    (graph,) = graphs
+    assert sum(node.op == "aten::_convolution" for node in graph.node) == 9
+
+
+def test_hparams_carry_the_final_figures(events: EventAccumulator) -> None:
+    start = plugin_data_pb2.HParamsPluginData.FromString(
+        events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    )
+    hparams = start.session_start_info.hparams
+    assert hparams["model"].string_value == "cnn10"
+    assert hparams["optim.lr"].number_value == pytest.approx(0.1)
+    final = {tag for tag in events.Tags()["scalars"] if tag.startswith("final/")}
+    assert {"final/train_acc", "final/val_acc", "final/test_acc", "final/val_loss"} <= final
