@@ -1,5 +1,6 @@
 """Train one configuration: everything between the command and the folder it leaves behind."""
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -138,24 +139,36 @@ class Experiment:
         """Train, evaluate the best checkpoint once, and write what came of it.
 
         Returns:
-            The content of `metrics.json`.
+            The content of `metrics.json`; empty in all processes but the first of a distributed training.
 
         Raises:
             InterruptedRunError: If the user pressed Ctrl-C.
             FerError: If `last.ckpt` cannot be resumed.
         """
-        write_config(self.folder, self.config)
-        device = self.trainer.strategy.root_device
-        record = environment(self.config.seed, self.data.digest, self.data.all_faces.source, device)
-        write_json(self.folder / "environment.json", record)
+        leading = self.trainer.is_global_zero
+        record = self._record() if leading else {}
         self._fit()
         figures = self._evaluate()
+        if not leading:
+            return {}
         metrics = self._metrics(figures, record)
         write_json(self.folder / "metrics.json", metrics)
         self._write_curves()
         log_hparams(self.logger, self.config, metrics)
         self.logger.finalize("success")
         return metrics
+
+    def _record(self) -> dict[str, Any]:
+        """Write the configuration and what else a result depends on; a resumed run keeps its first record."""
+        write_config(self.folder, self.config)
+        device = self.trainer.strategy.root_device
+        record = environment(self.config.seed, self.data.digest, self.data.all_faces.source, device)
+        path = self.folder / "environment.json"
+        if self.resume and path.is_file():
+            first = json.loads(path.read_text())
+            record = {**first, "resumed": [*first.get("resumed", []), record]}
+        write_json(path, record)
+        return record
 
     def _fit(self) -> None:
         last = self.folder / "last.ckpt" if self.resume else None
