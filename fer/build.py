@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fer.config import AugmentConfig, InputConfig, ModelConfig, choose
-from fer.errors import FerError
+from fer.errors import FerError, first_line
 from fer.models.mobilenet import WeightsUnavailableError
 from fer.models.preprocess import FaceModel, Preprocess
 
@@ -102,7 +102,7 @@ def _instantiate(key: str, node: Any, arguments: dict[str, Any]) -> object:
         cause = error.__cause__
         if isinstance(cause, FerError):
             raise cause from error
-        reason = str(cause or error).splitlines()[0]
+        reason = " ".join(str(cause or error).split())
         raise FerError(f"{key}: {node['_target_']} cannot be built ({reason})") from error
 
 
@@ -123,11 +123,18 @@ def class_weights(scheme: str, counts: NDArray[np.int64]) -> Sequence[float] | N
 
 
 def multiply_adds(model: FaceModel, size: int) -> int:
-    """Return the multiply-adds of convolutions and linear layers for one face of `size` pixels a side."""
+    """Return the multiply-adds of convolutions and linear layers for one face of `size` pixels a side.
+
+    Raises:
+        FerError: If the network cannot compute what it is given; this is the first time that it is asked to.
+    """
     training = model.training
     model.eval()
     faces = torch.zeros(1, 1, size, size, dtype=torch.uint8, device=next(model.parameters()).device)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(faces)
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            model(faces)
+    except RuntimeError as error:
+        raise FerError(f"model: the network cannot take its input ({first_line(error)}); change model.input") from error
     model.train(training)
     return int(counter.get_total_flops()) // 2

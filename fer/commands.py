@@ -1,10 +1,13 @@
 """What the commands do around an experiment: messages, folders, sweeps, exit codes."""
 
+import hashlib
 import logging
 import os
+import shutil
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,28 +15,32 @@ import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.markup import escape
 from rich.table import Table
 
 from fer.build import build_transforms
-from fer.config import EvaluateConfig, TrainConfig, checked, choose
+from fer.checkpoint import read_checkpoint
+from fer.config import EvaluateConfig, TrainConfig, checked, choose, explained
 from fer.data.datamodule import FaceDataModule
 from fer.data.faces import SPLITS, Split
+from fer.data.sources import find_fer2013
 from fer.errors import FerError
-from fer.evaluation import Result, evaluate_run
+from fer.evaluation import Evaluator, Result
 from fer.experiment import Experiment, InterruptedRunError, validate
 from fer.leaderboard import terminal_table, write_leaderboard
 from fer.runs import (
+    check_data,
     find_runs,
     make_folder,
     read_config,
     read_metrics,
+    remove_empty,
     run_key,
     single_folder,
     sweep_folder,
-    write_config,
     write_json,
 )
 
@@ -73,43 +80,98 @@ def run(command: Callable[[], Any]) -> int:
     handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False, show_level=False)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
     quieten()
+    failures.clear()
+    os.environ.pop(SWEEP, None)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print in many lines
     try:
         command()
     except KeyboardInterrupt:
         return INTERRUPTED
+    except Exception as error:
+        _report(explained(error))
+    finally:
+        _remove_hydras_record()
     return 1 if failures else 0
+
+
+def _remove_hydras_record() -> None:
+    """Remove what Hydra notes of a sweep where the next one overwrites it; each run's folder holds as much."""
+    if SWEEP in os.environ:
+        sweeps = Path(os.environ[SWEEP]).parent
+        with suppress(OSError):  # where nothing can be written, nothing was
+            (sweeps / "multirun.yaml").unlink()
+        remove_empty(sweeps, sweeps.parent)
 
 
 def train(plain: DictConfig) -> None:
     """Train one configuration, or one job of a sweep."""
-    sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
-    folder: Path | None = None
-    config: TrainConfig | None = None
+    try:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            _train_job(plain, Path(os.environ[SWEEP]))
+        else:
+            _train_single(plain)
+    except InterruptedRunError as error:
+        console.print(f"\n{escape(str(error))}", highlight=False, soft_wrap=True)
+        raise KeyboardInterrupt from error
+    except Exception as error:  # the traceback of a defect, the sentence of anything else
+        _report(error)
+
+
+def _train_single(plain: DictConfig) -> None:
+    config = checked(plain, TrainConfig)
+    validate(config)
+    if config.resume is not None:
+        _resume(Path(config.resume))
+        return
+    data = open_data(config)
+    folder = single_folder(config)
+    make_folder(folder)
+    try:
+        _train(config, data, folder)
+    finally:
+        remove_empty(folder, Path(config.logs))
+
+
+def _train_job(plain: DictConfig, sweep: Path) -> None:
+    """Train one job of a sweep, unless that was done before; a failure is noted, and the sweep goes on."""
+    folder = unstarted = sweep / _unstarted_name(plain)
+    shutil.rmtree(unstarted, ignore_errors=True)  # what this job failed of last time
     try:
         config = checked(plain, TrainConfig)
         validate(config)
         if config.resume is not None:
-            _resume(Path(config.resume))
-            return
+            raise FerError("resume: goes on with one run; leave out -m")
         data = open_data(config)
-        if sweeping:
-            folder = Path(os.environ[SWEEP]) / f"{config.model.name}-seed{config.seed}-{run_key(config, data.digest)}"
-            metrics = read_metrics(folder)
-            if metrics is not None and metrics["status"] == "finished":
-                console.print(f"{folder} is finished: skipped.", highlight=False, soft_wrap=True)
-                return
-        else:
-            folder = single_folder(config)
+        folder = sweep / f"{config.model.name}-seed{config.seed}-{run_key(config, data.digest)}"
+        if (read_metrics(folder) or {}).get("status") == "finished":
+            _say(f"{folder} is finished: skipped.")
+            return
         make_folder(folder)
-        _train(config, data, folder, resume=sweeping and (folder / "last.ckpt").is_file())
-    except InterruptedRunError as error:
-        console.print(f"\n{error}", highlight=False, soft_wrap=True)
-        raise KeyboardInterrupt from error
-    except Exception as error:  # whatever it is, a sweep goes on with its next job
-        _report_failure(error, config, folder if sweeping else None)
+        _train(config, data, folder, resume=(folder / "last.ckpt").is_file())
+    except InterruptedRunError:
+        raise
+    except Exception as error:
+        _note_failure(folder, plain, error)
+        raise
     finally:
-        if sweeping:
-            _update_leaderboard(Path(os.environ[SWEEP]))
+        remove_empty(folder, sweep)
+        _update_leaderboard(sweep)
+
+
+def _unstarted_name(plain: DictConfig) -> str:
+    """Return a name for a job that fails before its data are read, which a run's own name depends on."""
+    overrides = ",".join(sorted(HydraConfig.get().overrides.task))
+    digest = hashlib.blake2b(overrides.encode(), digest_size=4).hexdigest()
+    return f"{OmegaConf.select(plain, 'model.name')}-unstarted-{digest}"
+
+
+def _note_failure(folder: Path, plain: DictConfig, error: Exception) -> None:
+    """Leave a failed job's reason and configuration for the leaderboard."""
+    make_folder(folder)
+    if not (folder / "config.yaml").is_file():
+        OmegaConf.save(plain, folder / "config.yaml")
+    model, seed = (OmegaConf.select(plain, key) for key in ("model.name", "seed"))
+    write_json(folder / "metrics.json", {"status": "failed", "model": model, "seed": seed, "error": str(error)})
 
 
 def evaluate(plain: DictConfig) -> None:
@@ -118,21 +180,20 @@ def evaluate(plain: DictConfig) -> None:
         config = checked(plain, EvaluateConfig)
         split = cast(Split, choose(config.split, SPLITS, "split"))
         folders = find_runs(Path(config.run))
+        evaluator = Evaluator(split, config.accelerator, config.data_root)
     except Exception as error:  # reported like any other, by its sentence or with its traceback
-        _report_failure(error, None, None)
+        _report(error)
         return
     results: list[Result] = []
-    data = None
     for folder in folders:
         try:
-            result, data = evaluate_run(folder, split, data, config.accelerator, config.data_root)
-            results.append(result)
+            results.append(evaluator.evaluate(folder))
         except Exception as error:
-            _report_failure(error, None, None)
+            _report(error)
     if results:
         console.print(_results_table(split, results))
     for result in results:
-        console.print(f"{result.name}: {result.report}", highlight=False, soft_wrap=True)
+        _say(f"{result.name}: {result.report}")
 
 
 def _results_table(split: Split, results: list[Result]) -> Table:
@@ -150,9 +211,13 @@ def _results_table(split: Split, results: list[Result]) -> Table:
 
 
 def open_data(config: TrainConfig) -> FaceDataModule:
-    """Read the faces that a configuration means."""
+    """Read the faces that a configuration means, and write down in it what these turned out to be."""
     data = FaceDataModule(config.data, build_transforms(config.data.augment), config.seed)
     data.read()
+    # a later evaluation or resume means these faces, whatever "auto" or a relative path would find by then
+    root = find_fer2013(config.data.root) if data.source == "fer2013" else config.data.root
+    config.data.name = data.source
+    config.data.root = None if root is None else str(Path(root).expanduser().resolve())
     return data
 
 
@@ -167,21 +232,22 @@ def _resume(folder: Path) -> None:
     config = checked(read_config(folder), TrainConfig)
     metrics = read_metrics(folder)
     if metrics is not None and metrics["status"] == "finished":
-        console.print(f"{folder} is finished: {metrics['epochs']} epochs.", highlight=False, soft_wrap=True)
+        _say(f"{folder} is finished: {metrics['epochs']} epochs.")
         return
     if not (folder / "last.ckpt").is_file():
         raise FerError(f"resume: '{folder}' holds no last.ckpt; start the run anew")
     _train(config, open_data(config), folder, resume=True)
 
 
-def _train(config: TrainConfig, data: FaceDataModule, folder: Path, resume: bool) -> None:
+def _train(config: TrainConfig, data: FaceDataModule, folder: Path, resume: bool = False) -> None:
+    if resume:
+        check_data(folder, data.digest, data.all_faces.source)
+        read_checkpoint(folder / "last.ckpt", config.model)
     experiment = Experiment(config, data, folder, resume)
     console.print(_counts_table(data))
-    console.print(
-        f"{'Resuming' if resume else 'Training'} [bold]{config.model.name}[/] for {config.trainer.max_epochs} epochs "
-        f"on {experiment.trainer.strategy.root_device} ({experiment.trainer.precision}), in {folder}",
-        highlight=False,
-        soft_wrap=True,
+    _say(
+        f"{'Resuming' if resume else 'Training'} {config.model.name} for {config.trainer.max_epochs} epochs "
+        f"on {experiment.trainer.strategy.root_device} ({experiment.trainer.precision}), in {folder}"
     )
     metrics = experiment.run()
     console.print(_summary(metrics))
@@ -190,7 +256,7 @@ def _train(config: TrainConfig, data: FaceDataModule, folder: Path, resume: bool
         ("report", f"python evaluate.py run={folder}"),
         ("dashboard", f"tensorboard --logdir {config.logs}"),
     ):
-        console.print(f"{label:>10}: {text}", highlight=False, soft_wrap=True)
+        _say(f"{label:>10}: {text}")
 
 
 def _counts_table(data: FaceDataModule) -> Table:
@@ -219,20 +285,21 @@ def _summary(metrics: dict[str, Any]) -> Table:
     return table
 
 
-def _report_failure(error: Exception, config: TrainConfig | None, folder: Path | None) -> None:
+def _say(text: str) -> None:
+    """Print a line as it is: paths stay whole, and brackets in them mean nothing."""
+    console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+def _report(error: Exception) -> None:
     failures.append(str(error))
     if isinstance(error, FerError):
-        Console(stderr=True).print(f"[bold red]Error:[/] {error}", highlight=False, soft_wrap=True, markup=True)
+        Console(stderr=True).print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
     else:
         traceback.print_exception(error)
-    if folder is not None and config is not None and folder.is_dir():
-        write_config(folder, config)
-        failed = {"status": "failed", "model": config.model.name, "seed": config.seed, "error": str(error)}
-        write_json(folder / "metrics.json", failed)
 
 
 def _update_leaderboard(folder: Path) -> None:
     table = write_leaderboard(folder)
     if table:
         console.print(terminal_table(table))
-        console.print(f"{folder / 'leaderboard.md'}", highlight=False, soft_wrap=True)
+        _say(str(folder / "leaderboard.md"))

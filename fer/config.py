@@ -3,10 +3,16 @@
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
 
-from fer.errors import FerError
+from fer.errors import FerError, first_line
 
 
 @dataclass
@@ -133,8 +139,30 @@ def checked(config: DictConfig, schema: type[Schema]) -> Schema:
     try:
         return cast(Schema, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), config)))
     except OmegaConfBaseException as error:
-        reason = str(error).splitlines()[0]
-        raise FerError(f"configuration key '{getattr(error, 'full_key', None) or '?'}': {reason}") from error
+        raise explained(error) from error
+
+
+def explained(error: Exception) -> Exception:
+    """Return what Hydra or OmegaConf object to as a FerError of one sentence; other errors as they are."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        known = f"choose one of {', '.join(error.options)}" if error.options else "there is none to choose"
+        return FerError(f"{group}: '{name}' is unknown; {known}")
+    if isinstance(error, OverrideParseException):
+        return FerError(f"the argument '{error.override}' cannot be read ({first_line(error)}); write key=value")
+    if isinstance(error, ConfigCompositionException):
+        cause = error.__cause__
+        return explained(cause) if isinstance(cause, OmegaConfBaseException) else FerError(first_line(error))
+    if isinstance(error, OmegaConfBaseException):
+        key = getattr(error, "full_key", None)
+        if isinstance(error, ConfigAttributeError | ConfigKeyError):
+            return FerError(f"{key}: there is no such configuration key; --help shows all")
+        if isinstance(error, MissingMandatoryValue):
+            return FerError(f"{key}: needs a value; add {key}=…")
+        return FerError(f"{key or 'configuration'}: {first_line(error)}")
+    if isinstance(error, OSError) and error.filename is not None:  # Hydra makes a sweep's folder by itself
+        return FerError(f"'{error.filename}' cannot be written ({error.strerror}); choose another with logs=path")
+    return error
 
 
 def choose(value: str, allowed: tuple[str, ...], key: str) -> str:
@@ -142,3 +170,26 @@ def choose(value: str, allowed: tuple[str, ...], key: str) -> str:
     if value not in allowed:
         raise FerError(f"{key}: '{value}' is unknown; choose one of {', '.join(allowed)}")
     return value
+
+
+def check_numbers(config: TrainConfig) -> None:
+    """Check the numbers whose types allow more than makes sense.
+
+    Raises:
+        FerError: With the key and its range.
+    """
+    ranges: dict[str, tuple[float | None, float, float]] = {
+        "seed": (config.seed, 0, 2**32 - 1),  # what NumPy takes
+        "data.batch_size": (config.data.batch_size, 2, float("inf")),  # batch norm needs two faces
+        "optim.lr": (config.optim.lr, 0, float("inf")),
+        "optim.weight_decay": (config.optim.weight_decay, 0, float("inf")),
+        "optim.momentum": (config.optim.momentum, 0, 1),
+        "optim.warmup_epochs": (config.optim.warmup_epochs, 0, float("inf")),
+        "optim.label_smoothing": (config.optim.label_smoothing, 0, 1),
+        "trainer.gradient_clip": (config.trainer.gradient_clip, 0, float("inf")),
+        "trainer.patience": (config.trainer.patience, 0, float("inf")),
+    }
+    for key, (value, low, high) in ranges.items():
+        if value is not None and not low <= value <= high:
+            limit = f"at least {low}" if high == float("inf") else f"from {low} to {high}"
+            raise FerError(f"{key}: {value} is out of range; choose a number {limit}")

@@ -8,6 +8,9 @@ from typing import Any, Literal
 
 import lightning as L
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+from fer.errors import FerError, first_line
 
 Precision = Literal["bf16-mixed", "32-true"]
 
@@ -16,11 +19,16 @@ def root_device(accelerator: str, devices: Any = 1) -> torch.device:
     """Return the device that Lightning would choose.
 
     Raises:
-        ValueError, RuntimeError, MisconfigurationException: As `Trainer` does where there is no such device.
+        FerError: If there is no such device.
     """
-    return L.Trainer(
-        accelerator=accelerator, devices=devices, logger=False, enable_checkpointing=False
-    ).strategy.root_device
+    try:
+        trainer = L.Trainer(accelerator=accelerator, devices=devices, logger=False, enable_checkpointing=False)
+    except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
+        raise FerError(
+            f"accelerator '{accelerator}' with devices '{devices}' cannot be had here "
+            f"({first_line(error)}); choose auto or cpu"
+        ) from error
+    return trainer.strategy.root_device
 
 
 def cpu_cores() -> int:

@@ -6,3 +6,8 @@ class FerError(Exception):
 
     The commands print the message alone, without a traceback, and exit with a non-zero status.
     """
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of another library's message, for a sentence of ours; the error's type if it has none."""
+    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".!")

@@ -7,6 +7,7 @@ from statistics import mean, stdev
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
+from rich.markup import escape
 from rich.table import Table
 
 from fer.figures import leaderboard, png_bytes
@@ -40,6 +41,8 @@ FIGURES: dict[str, Callable[[Mapping[str, Any]], float]] = {
     "images_per_s": lambda run: run["images_per_s"],
 }
 
+# what "auto" and None in a run that never started would have become
+RESOLVED = {"data.name", "data.digest", "trainer.max_epochs"}
 # keys by which runs of one group may differ
 APART = {"seed", "logs", "resume", "data.root", "data.cache_dir", "trainer.progress_bar"}
 
@@ -58,7 +61,8 @@ def collect(folder: Path) -> list[Run]:
     for path in sorted(folder.glob("*/metrics.json")):
         metrics = read_metrics(path.parent)
         if metrics is not None and (path.parent / "config.yaml").is_file():
-            runs.append(Run(path.parent, metrics, _flat(read_config(path.parent))))
+            digest = metrics.get("data", {}).get("digest")  # runs on other data are no other seeds of the same
+            runs.append(Run(path.parent, metrics, {**_flat(read_config(path.parent)), "data.digest": digest}))
     return runs
 
 
@@ -96,10 +100,15 @@ def _names(firsts: Sequence[Run]) -> list[str]:
     for run in firsts:
         model = run.metrics["model"]
         others = [other.config for other in firsts if other.metrics["model"] == model]
-        differing = [key for key in run.config if key not in APART and len({str(c.get(key)) for c in others}) > 1]
+        differing = [key for key in run.config if key not in APART and _differs(key, others)]
         detail = ", ".join(f"{key.split('.')[-1]}={run.config[key]}" for key in differing[:3])
         names.append(f"{model} ({detail})" if detail else model)
     return names
+
+
+def _differs(key: str, configs: Sequence[Mapping[str, Any]]) -> bool:
+    values = {str(config.get(key)) for config in configs}
+    return len(values - {"auto", "None"} if key in RESOLVED else values) > 1
 
 
 def _row(name: str, group: Sequence[Run]) -> dict[str, Any]:
@@ -175,9 +184,9 @@ def terminal_table(table: Sequence[Mapping[str, Any]]) -> Table:
         shown.add_column(name, justify="left" if name == "model" else "right")
     for row in table:
         if row["status"] == "finished":
-            shown.add_row(*(cell(row) for cell in COLUMNS.values()))
+            shown.add_row(*(escape(cell(row)) for cell in COLUMNS.values()))
         else:
-            shown.add_row(row["name"], f"[red]{row['status']}")
+            shown.add_row(escape(row["name"]), f"[red]{row['status']}")
     return shown
 
 

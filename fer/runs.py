@@ -16,12 +16,13 @@ from typing import Any
 
 import torch
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fer.config import TrainConfig
 from fer.device import hardware
-from fer.errors import FerError
+from fer.errors import FerError, first_line
 
 PACKAGES = (
     "fer-lightning",
@@ -61,15 +62,20 @@ def single_folder(config: TrainConfig) -> Path:
 
 
 def sweep_folder(logs: str, task_overrides: list[str]) -> Path:
-    """Return a sweep's folder, named by what was swept: the same sweep started again finds its runs there."""
-    text = ",".join(sorted(task_overrides))
-    digest = hashlib.blake2b(text.encode(), digest_size=3).hexdigest()
-    slug = re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")[:48].strip("-")
-    return Path(logs) / "sweeps" / f"{slug}-{digest}"
+    """Return a sweep's folder, named by the values that it sweeps over: started again, it finds its runs there."""
+    digest = hashlib.blake2b(",".join(sorted(task_overrides)).encode(), digest_size=3).hexdigest()
+    parsed = OverridesParser.create().parse_overrides(task_overrides)
+    swept = "-".join(str(override.input_line).partition("=")[2] for override in parsed if override.is_sweep_override())
+    slug = re.sub(r"[^A-Za-z0-9_.]+", "-", swept)[:48].strip("-.")
+    return Path(logs) / "sweeps" / f"{slug or 'sweep'}-{digest}"
 
 
-def make_folder(folder: Path) -> None:
+def make_folder(folder: Path, way_out: str = "choose another with logs=path") -> None:
     """Create a run's folder.
+
+    Args:
+        folder: The folder.
+        way_out: What to do where it cannot be written.
 
     Raises:
         FerError: If it cannot be written.
@@ -80,9 +86,18 @@ def make_folder(folder: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise FerError(
-            f"logs: the folder '{folder}' cannot be written ({error.strerror}); choose another with logs=path"
-        ) from error
+        raise FerError(f"the folder '{folder}' cannot be written ({error.strerror}); {way_out}") from error
+
+
+def remove_empty(folder: Path, top: Path) -> None:
+    """Remove a folder in which nothing was written, and those above it up to `top` that are then empty too."""
+    for path in (folder, *folder.parents):
+        if not path.is_relative_to(top):
+            return
+        try:
+            path.rmdir()
+        except OSError:  # something lies there, which is as good a reason to stop as any other
+            return
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -118,10 +133,36 @@ def read_config(folder: Path) -> DictConfig:
     try:
         config = OmegaConf.load(path)
     except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
-        raise FerError(f"'{path}' cannot be read ({str(error).splitlines()[0]})") from error
+        raise FerError(f"'{path}' cannot be read ({first_line(error)})") from error
     if not isinstance(config, DictConfig):
         raise FerError(f"'{path}' holds no configuration")
     return config
+
+
+def check_data(folder: Path, digest: str, source: str) -> str | None:
+    """Compare the data that were read with those that a run was trained on.
+
+    Args:
+        folder: The run's folder.
+        digest: The digest of what was read.
+        source: What was read, in words.
+
+    Returns:
+        The digest; None where the run's record of its data is missing.
+
+    Raises:
+        FerError: If they differ.
+    """
+    try:
+        trained_on = json.loads((folder / "environment.json").read_text())["data"]["digest"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if trained_on != digest:
+        raise FerError(
+            f"'{folder}' was trained on other data (digest {trained_on}) than what is read now (digest {digest}, "
+            f"{source}); put the run's data set back, or for an evaluation name where it lies with data_root=path"
+        )
+    return digest
 
 
 def find_runs(folder: Path) -> list[Path]:

@@ -1,9 +1,14 @@
 """Shared by all tests: small drawn data sets, configurations as the commands compose them, and the commands."""
 
 import os
+import runpy
 import subprocess
 import sys
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
+from typing import NamedTuple
+from unittest.mock import patch
 
 import cv2
 import pytest
@@ -65,3 +70,63 @@ def command(script: str, *arguments: str, timeout: float = 300) -> subprocess.Co
         timeout=timeout,
         check=False,
     )
+
+
+class Outcome(NamedTuple):
+    """What a command came to."""
+
+    status: int
+    out: str
+    err: str
+
+
+def call(script: str, *arguments: str) -> Outcome:
+    """Run a script in the current folder and in this process, which spares it the seconds of importing torch."""
+    out, err = StringIO(), StringIO()
+    with (
+        patch.object(sys, "argv", [script, *arguments]),
+        patch.dict(os.environ, COLUMNS="200"),
+        redirect_stdout(out),
+        redirect_stderr(err),
+        pytest.raises(SystemExit) as stop,
+    ):
+        runpy.run_path(str(ROOT / script), run_name="__main__")
+    assert isinstance(stop.value.code, int)
+    return Outcome(stop.value.code, out.getvalue(), err.getvalue())
+
+
+def quick(root: Path) -> tuple[str, ...]:
+    """Return the arguments of a training that takes a second or two."""
+    return (
+        "data=folder",
+        f"data.root={root}",
+        "data.batch_size=32",
+        "model.network.width=0.25",
+        "trainer.max_epochs=1",
+        "trainer.progress_bar=false",
+    )
+
+
+class Sweep(NamedTuple):
+    """A finished sweep."""
+
+    folder: Path
+    arguments: tuple[str, ...]
+    told: Outcome
+
+
+@pytest.fixture(scope="session")
+def tiny_sweep(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    """cnn10 and cnn12, trained for an epoch and not to be changed by any test."""
+    place = tmp_path_factory.mktemp("swept")
+    arguments = ("-m", "model=cnn10,cnn12", *quick(tiny_folder))
+    with chdir(place), patch.dict(os.environ, FER_CACHE_DIR=str(place / "cache")):
+        told = call("train.py", *arguments)
+    (folder,) = (place / "logs" / "sweeps").iterdir()
+    return Sweep(folder, arguments, told)
+
+
+def run_of(sweep: Sweep, model: str) -> Path:
+    """Return the folder of a sweep's only run of a model."""
+    (folder,) = sweep.folder.glob(f"{model}-*")
+    return folder

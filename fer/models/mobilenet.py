@@ -5,13 +5,12 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 from torchvision.models.mobilenetv2 import InvertedResidual
 
-from fer.errors import FerError
+from fer.errors import FerError, first_line
 
 
 class WeightsUnavailableError(FerError):
@@ -85,10 +84,9 @@ def _file_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (SafetensorError, OSError, RuntimeError, ValueError, TypeError, EOFError, KeyError) as error:
-        raise WeightsUnavailableError(f"model.weights: '{path}' cannot be read as weights ({error})") from error
     except Exception as error:  # torch.load passes on whatever its unpickler raises
-        raise WeightsUnavailableError(f"model.weights: '{path}' is no file of plain weights ({error})") from error
+        reason = first_line(error)
+        raise WeightsUnavailableError(f"model.weights: '{path}' cannot be read as weights ({reason})") from error
 
 
 class MobileNet(nn.Module):

@@ -1,0 +1,271 @@
+"""Bad input ends with one sentence, a non-zero status and nothing half-written."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torchvision.models import MobileNet_V2_Weights
+
+from fer.runs import write_json
+from tests.conftest import Outcome, Sweep, call, command, quick, run_of
+from tests.data.layouts import write_folders, write_table
+
+
+def refused(outcome: Outcome, *words: str) -> str:
+    """Check that a command ended with one sentence that holds these words, and return it."""
+    assert outcome.status == 1
+    assert "Traceback" not in outcome.out + outcome.err
+    *_, last = outcome.err.strip().splitlines()
+    assert outcome.err.count("Error:") == 1
+    assert last.startswith("Error: ")
+    for word in words:
+        assert word in last
+    return last
+
+
+CONFIGURATION = {
+    "unknown key": (["foo=1"], ["foo: there is no such configuration key", "--help"]),
+    "added key": (["+foo=1"], ["foo: there is no such configuration key"]),
+    "unknown key in a section": (["data.foo=1"], ["data.foo: there is no such configuration key"]),
+    "added key in a section": (["+data.foo=1"], ["data.foo: there is no such configuration key"]),
+    "no assignment": (["foo"], ["'foo'", "key=value"]),
+    "unclosed list": (["optim.lr=[1"], ["'optim.lr=[1'", "key=value"]),
+    "unknown model": (["model=nope"], ["model: 'nope'", "cnn10, cnn12, cnn16", "mnv2, mnv2_ft"]),
+    "unknown data": (["data=nope"], ["data: 'nope'", "auto, fer2013, folder, sample"]),
+    "unknown experiment": (["experiment=nope"], ["experiment: 'nope'"]),
+    "model without network": (["model=custom"], ["model.network._target_: needs a value"]),
+    "wrong type": (["data.batch_size=x"], ["data.batch_size", "'x'"]),
+    "no value": (["data.batch_size=null"], ["data.batch_size", "None"]),
+    "seed of letters": (["seed=x"], ["seed", "'x'"]),
+    "negative seed": (["seed=-1"], ["seed: -1", "from 0"]),
+    "unknown optimiser": (["optim.optimizer=adam"], ["optim.optimizer: 'adam'", "sgd, adamw"]),
+    "negative rate": (["optim.lr=-0.1"], ["optim.lr: -0.1", "at least 0"]),
+    "too much smoothing": (["optim.label_smoothing=2"], ["optim.label_smoothing: 2.0", "from 0 to 1"]),
+    "no epochs": (["trainer.max_epochs=0"], ["trainer.max_epochs: '0'"]),
+    "one face a batch": (["data.batch_size=1"], ["data.batch_size: 1 ", "at least 2"]),
+    "unknown class to augment": (["data.augment.classes=[sadd]"], ["data.augment.classes: 'sadd'", "'sad'"]),
+    "folder not named": (["data=folder"], ["data.root=path"]),
+    "folder missing": (["data=folder", "data.root=nowhere"], ["nowhere does not exist", "train/<class>/"]),
+    "brackets in a name": (["data=folder", "data.root='[/no]where'"], ["[/no]where does not exist"]),
+    "no FER2013": (["data=fer2013"], ["data/fer2013", "FER2013_ROOT", "data.root=", "data.download=true"]),
+    "nothing to resume": (["resume=nowhere"], ["resume", "'nowhere'"]),
+    "sweep of an unknown key": (["-m", "foo=1,2"], ["foo: there is no such configuration key"]),
+}
+
+
+@pytest.mark.parametrize(("arguments", "words"), CONFIGURATION.values(), ids=CONFIGURATION)
+def test_configuration(arguments: list[str], words: list[str]) -> None:
+    refused(call("train.py", *arguments), *words)
+    assert not Path("logs").exists()
+    assert not Path("fer_aug_dataset").exists()
+
+
+def test_as_a_user_sees_it(tmp_path: Path) -> None:
+    told = command("train.py", "data.foo=1")
+    refused(Outcome(told.returncode, told.stdout, told.stderr), "data.foo: there is no such configuration key")
+    assert told.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+# what only shows once the data are read: the folder of the run is there by then
+LATER = {
+    "argument that the network lacks": (["+model.network.foo=1"], ["model.network", "'foo'"]),
+    "network that is nowhere": (["model.network._target_=fer.Nope"], ["model.network", "fer.Nope"]),
+    "depth without a table": (["model.network.depth=11"], ["depth 11", "10, 12, 16"]),
+    "input too small": (["model.input.size=4"], ["model.input"]),
+    "unknown class to oversample": (["data.oversample.classes=[sadd]"], ["data.oversample.classes: 'sadd'", "'sad'"]),
+    "unknown accelerator": (["trainer.accelerator=nope"], ["'nope'", "cpu"]),
+    "devices of letters": (["trainer.devices=x"], ["devices 'x'"]),
+    "unknown precision": (["trainer.precision=nope"], ["'nope'", "bf16-mixed"]),
+    "weights missing": (["model=mnv2", "~model.network.width", "model.weights=nofile"], ["model.weights", "'nofile'"]),
+    "weights that are none": (["model=mnv2", "~model.network.width", "model.weights=a_file"], ["'a_file'"]),
+    "logs below a file": (["logs=a_file/logs"], ["'a_file/logs/", "cannot be written", "logs=path"]),
+    "copies below a file": (["data.oversample.folder=a_file/x"], ["a_file/x", "data.oversample.folder"]),
+}
+
+
+@pytest.mark.parametrize(("arguments", "words"), LATER.values(), ids=LATER)
+def test_what_shows_once_the_data_are_read(arguments: list[str], words: list[str], tiny_folder: Path) -> None:
+    Path("a_file").write_text("of no use")
+    common = [word for word in quick(tiny_folder) if "~model.network.width" not in arguments or "width" not in word]
+    refused(call("train.py", *common, *[word for word in arguments if word[0] != "~"]), *words)
+    assert not Path("logs").exists()
+    assert Path("a_file").read_text() == "of no use"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_gpu_where_there_is_none(tiny_folder: Path) -> None:
+    refused(call("train.py", *quick(tiny_folder), "trainer.accelerator=gpu"), "'gpu'", "choose auto or cpu")
+    assert not Path("logs").exists()
+
+
+def test_sweep_into_a_folder_that_cannot_be_written(tiny_folder: Path) -> None:
+    Path("a_file").write_text("of no use")
+    told = call("train.py", "-m", "seed=1,2", "logs=a_file/logs", *quick(tiny_folder))
+    refused(told, "'a_file/logs", "cannot be written", "logs=path")
+
+
+Spoil = Callable[[Path], object]
+
+
+def replace_row(change: Callable[[str], str]) -> Spoil:
+    """Return what changes the first row of a table below its header."""
+
+    def spoil(root: Path) -> None:
+        shutil.rmtree(root)
+        table = write_table(root / "fer2013.csv")
+        header, first, *rest = table.read_text().splitlines()
+        table.write_text("\n".join([header, change(first), *rest]))
+
+    return spoil
+
+
+def picture(root: Path) -> Path:
+    return sorted((root / "train" / "sad").iterdir())[0]
+
+
+def empty_class(root: Path) -> None:
+    for path in (root / "train" / "sad").iterdir():
+        path.unlink()
+
+
+def empty_root(root: Path) -> None:
+    shutil.rmtree(root)
+    root.mkdir()
+
+
+DATA: dict[str, tuple[Spoil, list[str]]] = {
+    "empty class": (empty_class, ["train/sad is empty"]),
+    "class missing": (lambda root: shutil.rmtree(root / "train" / "sad"), ["no folder for sad"]),
+    "unknown class": (lambda root: (root / "train" / "bored").mkdir(), ["train/bored", "known are angry, disgust"]),
+    "no test split": (lambda root: shutil.rmtree(root / "test"), ["no folder 'test'"]),
+    "nothing": (empty_root, ["nothing to read"]),
+    "truncated picture": (
+        lambda root: (path := picture(root)).write_bytes(path.read_bytes()[:200]),
+        ["train/sad/Training_16.png", "damaged", "replace or remove it"],
+    ),
+    "no picture": (
+        lambda root: picture(root).write_text("a poem"),
+        ["train/sad/Training_16.png", "no picture", "remove it"],
+    ),
+    "pixel too few": (replace_row(lambda row: row.replace(" ", "", 1)), ["fer2013.csv", "line 2", "2304", "2303"]),
+    "pixel of letters": (replace_row(lambda row: row.replace(" ", " x", 1)), ["fer2013.csv", "line 2", "'x"]),
+    "unknown usage": (replace_row(lambda row: row.replace("Training", "Trainig")), ["line 2", "'Trainig'"]),
+}
+
+
+@pytest.mark.parametrize(("spoil", "words"), DATA.values(), ids=DATA)
+def test_data(spoil: Spoil, words: list[str]) -> None:
+    spoil(write_folders(Path("faces")))
+    refused(call("train.py", "data=folder", "data.root=faces"), *words)
+    assert not Path("logs").exists()
+    assert not Path("fer_aug_dataset").exists()
+    assert not list(Path("cache").rglob("*.npy"))
+
+
+EVALUATION = {
+    "no run": ([], ["run: needs a value", "run="]),
+    "folder missing": (["run=nowhere"], ["run", "'nowhere'"]),
+    "folder without a run": (["run=."], ["run", "config.yaml"]),
+    "unknown split": (["run=.", "split=nope"], ["split: 'nope'", "train, val, test"]),
+    "unknown key": (["run=.", "foo=1"], ["foo: there is no such configuration key"]),
+}
+
+
+@pytest.mark.parametrize(("arguments", "words"), EVALUATION.values(), ids=EVALUATION)
+def test_evaluation(arguments: list[str], words: list[str]) -> None:
+    refused(call("evaluate.py", *arguments), *words)
+
+
+@pytest.fixture
+def cnn10(tiny_sweep: Sweep) -> Path:
+    """A copy of a run that a test may spoil, as if it had been stopped before its end."""
+    folder = Path("run")
+    shutil.copytree(run_of(tiny_sweep, "cnn10"), folder)
+    write_json(folder / "metrics.json", {"status": "failed"})
+    return folder
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+CHECKPOINTS: dict[str, tuple[Spoil, str]] = {
+    "truncated": (truncate, "is damaged"),
+    "garbage": (lambda path: path.write_text("garbage"), "is damaged"),
+    "empty": (lambda path: path.write_bytes(b""), "is damaged"),
+    "of another program": (lambda path: torch.save({"weights": torch.zeros(3)}, path), "no checkpoint of this program"),
+    "a tensor": (lambda path: torch.save(torch.zeros(3), path), "no checkpoint of this program"),
+    "missing": (lambda path: path.unlink(), "holds no"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "reason"), CHECKPOINTS.values(), ids=CHECKPOINTS)
+@pytest.mark.parametrize(
+    ("name", "script", "key"), [("best.ckpt", "evaluate.py", "run"), ("last.ckpt", "train.py", "resume")]
+)
+def test_spoilt_checkpoint(cnn10: Path, spoil: Spoil, reason: str, name: str, script: str, key: str) -> None:
+    before = (cnn10 / "environment.json").read_bytes()
+    spoil(cnn10 / name)
+    refused(call(script, f"{key}=run"), name, reason)
+    assert not (cnn10 / "evaluation").exists()
+    assert (cnn10 / "environment.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "script", "key"), [("best.ckpt", "evaluate.py", "run"), ("last.ckpt", "train.py", "resume")]
+)
+def test_checkpoint_of_another_model(cnn10: Path, tiny_sweep: Sweep, name: str, script: str, key: str) -> None:
+    shutil.copy(run_of(tiny_sweep, "cnn12") / name, cnn10 / name)
+    refused(call(script, f"{key}=run"), name, "another model (cnn12)", "(cnn10)", "put the run's own")
+
+
+def test_checkpoint_of_a_narrower_network_of_the_same_name(cnn10: Path) -> None:
+    config = (cnn10 / "config.yaml").read_text()
+    (cnn10 / "config.yaml").write_text(config.replace("width: 0.25", "width: 0.5"))
+    refused(call("evaluate.py", "run=run"), "best.ckpt", "another model")
+
+
+def test_resume_with_other_choices(cnn10: Path) -> None:
+    refused(call("train.py", f"resume={cnn10}", "seed=3"), "leave out seed=3")
+
+
+def test_resume_of_a_folder_without_a_run() -> None:
+    Path("empty").mkdir()
+    refused(call("train.py", "resume=empty"), "'empty'", "config.yaml")
+
+
+def test_resume_of_several_runs(cnn10: Path) -> None:
+    refused(call("train.py", "-m", f"resume={cnn10}"), "leave out -m")
+
+
+def test_run_whose_configuration_is_damaged(cnn10: Path) -> None:
+    (cnn10 / "config.yaml").write_text("model: [")
+    refused(call("evaluate.py", f"run={cnn10}"), "config.yaml", "cannot be read")
+
+
+def test_evaluation_that_cannot_be_written(cnn10: Path) -> None:
+    (cnn10 / "evaluation").write_text("in the way")
+    refused(call("evaluate.py", f"run={cnn10}"), "run/evaluation/test", "cannot be written")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_evaluation_on_a_missing_gpu(cnn10: Path) -> None:
+    refused(call("evaluate.py", f"run={cnn10}", "accelerator=gpu"), "'gpu'", "choose auto or cpu")
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(self: object, **options: object) -> None:
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(MobileNet_V2_Weights, "get_state_dict", unreachable)
+
+
+@pytest.mark.usefixtures("no_network")
+def test_real_data_without_pretrained_weights(tiny_folder: Path) -> None:
+    told = call("train.py", "model=mnv2", "data=fer2013", f"data.root={tiny_folder}")
+    refused(told, "ImageNet weights cannot be downloaded", "model.weights=path", "model.weights=null")
+    assert not Path("logs").exists()
