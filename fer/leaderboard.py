@@ -107,8 +107,13 @@ def _names(firsts: Sequence[Run]) -> list[str]:
 
 
 def _differs(key: str, configs: Sequence[Mapping[str, Any]]) -> bool:
-    values = {str(config.get(key)) for config in configs}
+    values = {_comparable(config.get(key)) for config in configs}
     return len(values - {"auto", "None"} if key in RESOLVED else values) > 1
+
+
+def _comparable(value: object) -> str:
+    # 20 and 20.0 are one number, written down before and after the configuration's types were checked
+    return str(float(value)) if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 def _row(name: str, group: Sequence[Run]) -> dict[str, Any]:

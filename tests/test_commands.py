@@ -1,0 +1,92 @@
+"""What the commands say and return around a training."""
+
+import logging
+import re
+from pathlib import Path
+
+import pytest
+from torchvision.models import MobileNet_V2_Weights
+
+from fer.data.faces import Faces
+from fer.runs import read_metrics, remove_empty
+from tests.conftest import Sweep, call, command, quick, run_of
+
+
+def test_help_shows_the_configuration() -> None:
+    told = call("train.py", "--help")
+    assert told.status == 0
+    assert "max_epochs: auto" in told.out
+
+
+def test_a_run_says_what_it_did_and_where_it_lies(tiny_folder: Path) -> None:
+    told = command("train.py", *quick(tiny_folder))
+    assert told.returncode == 0, told.stderr
+    assert told.stderr.startswith("Data: ")
+    (folder,) = Path("logs/cnn10").iterdir()
+    assert re.search(r"oversampled\s+│(\s+\d+\s+│){7}", told.stdout)
+    for line in (f"everything: {folder}", f"python evaluate.py run={folder}", "tensorboard --logdir logs"):
+        assert line in told.stdout
+    metrics = read_metrics(folder)
+    assert metrics is not None
+    assert f"{100 * metrics['test']['acc']:.2f} %" in told.stdout
+    assert {path.name for path in Path().iterdir()} == {"logs", "fer_aug_dataset", "cache"}
+
+
+def test_a_finished_run_is_not_resumed(tiny_sweep: Sweep) -> None:
+    folder = run_of(tiny_sweep, "cnn10")
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    told = call("train.py", f"resume={folder}")
+    assert told.status == 0
+    assert f"{folder} is finished: 1 epochs" in told.out
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_failures_of_one_command_are_not_the_next_ones() -> None:
+    assert call("train.py", "seed=x").status == 1
+    assert call("train.py", "--help").status == 0
+
+
+def test_a_defect_shows_its_traceback(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object) -> None:
+        raise ZeroDivisionError("by mistake")
+
+    monkeypatch.setattr("fer.commands.single_folder", broken)
+    told = call("train.py", *quick(tiny_folder))
+    assert told.status == 1
+    assert "Traceback" in told.err
+    assert "by mistake" in told.err
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(self: object, **options: object) -> None:
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(MobileNet_V2_Weights, "get_state_dict", unreachable)
+
+
+@pytest.mark.usefixtures("no_network")
+def test_the_sample_goes_on_without_pretrained_weights(
+    tiny_faces: Faces, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("fer.data.sources.draw_faces", lambda size: tiny_faces)
+    arguments = ("model=mnv2", "model.input.size=48", "trainer.max_epochs=1", "trainer.progress_bar=false")
+    with caplog.at_level(logging.INFO):
+        told = call("train.py", *arguments)
+    assert told.status == 0, told.err
+    loud = [record.message for record in caplog.records if "NO PRETRAINED WEIGHTS" in record.message]
+    assert len(loud) == 1
+    assert "RANDOM" in loud[0]
+    (sample,) = [record.message for record in caplog.records if "FER2013 was not found" in record.message]
+    assert "data/fer2013" in sample
+    (run,) = Path("logs/mnv2").iterdir()
+    assert call("evaluate.py", f"run={run}").status == 0
+
+
+def test_only_empty_folders_are_removed(tmp_path: Path) -> None:
+    (tmp_path / "logs/cnn10/a/b").mkdir(parents=True)
+    (tmp_path / "logs/kept").touch()
+    remove_empty(tmp_path / "logs/cnn10/a/b", tmp_path / "logs")
+    assert [path.name for path in (tmp_path / "logs").iterdir()] == ["kept"]
+    remove_empty(tmp_path / "logs", tmp_path)
+    assert (tmp_path / "logs/kept").exists()

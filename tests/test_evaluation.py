@@ -1,0 +1,211 @@
+"""evaluate.py: figures that agree with the training's, for the data that it meant, in a report that stands alone."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from fer.checkpoint import read_checkpoint
+from fer.config import DataConfig, TrainConfig, checked
+from fer.data.faces import Faces
+from fer.data.sources import read_source
+from fer.evaluation import load_run
+from fer.runs import read_config, read_metrics, write_json
+from tests.conftest import Sweep, call, command, quick, run_of
+from tests.test_bad_input import refused
+from tests.test_report import Page
+
+
+@pytest.fixture(scope="module")
+def evaluated(tiny_sweep: Sweep, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    """The tiny sweep after `evaluate.py run=…`."""
+    folder = tmp_path_factory.mktemp("evaluated") / "sweep"
+    shutil.copytree(tiny_sweep.folder, folder)
+    return Sweep(folder, (f"run={folder}",), call("evaluate.py", f"run={folder}"))
+
+
+def figures(folder: Path, split: str = "test") -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "evaluation" / split / "metrics.json").read_text())
+    return content
+
+
+def test_a_sweep_gives_one_table_and_a_report_for_each_run(evaluated: Sweep) -> None:
+    assert evaluated.told.status == 0, evaluated.told.err
+    assert evaluated.told.out.count("test split, with 95 % intervals") == 1
+    for model in ("cnn10", "cnn12"):
+        report = run_of(evaluated, model) / "evaluation" / "test" / "report.html"
+        assert report.is_file()
+        assert f"{model}: {report}" in evaluated.told.out
+        scores = figures(run_of(evaluated, model))
+        low, high = scores["intervals"]["accuracy"]
+        assert f"{100 * scores['accuracy']:.2f} [{100 * low:.2f}, {100 * high:.2f}]" in evaluated.told.out
+
+
+@pytest.mark.parametrize("model", ["cnn10", "cnn12"])
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_figures_equal_those_of_the_training(evaluated: Sweep, model: str, split: str) -> None:
+    folder = run_of(evaluated, model)
+    if split != "test":
+        assert call("evaluate.py", f"run={folder}", f"split={split}").status == 0
+    found, reported = figures(folder, split), read_metrics(folder)
+    assert reported is not None
+    assert np.float32(found["accuracy"]) == np.float32(reported[split]["acc"])
+    assert found["loss"] == pytest.approx(reported[split]["loss"], abs=1e-6)
+    assert found["macro_f1"] == pytest.approx(reported[split]["f1"], abs=1e-6)
+    assert found["epoch"] == reported["best_epoch"]
+
+
+def test_figures_are_the_models(evaluated: Sweep, tiny_faces: Faces) -> None:
+    """Scored once more, by hand."""
+    folder = run_of(evaluated, "cnn10")
+    _, trained = load_run(folder)
+    faces = tiny_faces.split("test")
+    images, labels = torch.from_numpy(faces.images[:, None].copy()), torch.from_numpy(faces.labels)
+    with torch.no_grad():
+        plain, mirrored = trained.model(images).softmax(1), trained.model(images.flip(-1)).softmax(1)
+    scores = figures(folder)
+    assert scores["count"] == len(labels)
+    for found, probabilities in ((scores, plain), (scores["flip"], (plain + mirrored) / 2)):
+        top = probabilities.topk(2).indices
+        assert found["accuracy"] == pytest.approx(float((top[:, 0] == labels).double().mean()))
+        assert found["top2"] == pytest.approx(float((top == labels[:, None]).any(1).double().mean()))
+        loss = -probabilities[torch.arange(len(labels)), labels].log().mean()
+        assert found["loss"] == pytest.approx(float(loss), abs=1e-3)  # where training was in bf16, so was this
+        low, high = found["intervals"]["accuracy"]
+        assert low < found["accuracy"] < high
+
+
+def test_the_record_says_where_the_figures_come_from(evaluated: Sweep) -> None:
+    folder = run_of(evaluated, "cnn10")
+    environment = json.loads((folder / "environment.json").read_text())
+    scores = figures(folder)
+    assert (scores["model"], scores["split"], scores["seed"]) == ("cnn10", "test", 0)
+    assert (scores["data"], scores["commit"]) == (environment["data"]["digest"], environment["commit"])
+    assert {"balanced_accuracy", "ece", "per_class", "confusion"} <= set(scores)
+
+
+def test_the_report_stands_alone_and_holds_all(evaluated: Sweep) -> None:
+    text = (run_of(evaluated, "cnn10") / "evaluation" / "test" / "report.html").read_text()
+    page = Page(text)
+    assert not page.open
+    pictures = [source for source in page.sources if source.startswith("data:image/png;base64,")]
+    assert [source[:60] for source in page.sources if source not in pictures] == []
+    assert "script" not in page.tags
+    assert "link" not in page.tags
+    assert "url(" not in text
+    assert "@import" not in text
+    titles = {"Confusion", "Training", "Calibration", "Precision and recall", "Surest mistakes", "Grad-CAM"}
+    assert titles <= set(page.words)
+    assert len(pictures) == len(titles)
+    low, high = figures(run_of(evaluated, "cnn10"))["intervals"]["accuracy"]
+    assert f"{100 * low:.1f} % to {100 * high:.1f} %" in page.words
+
+
+def test_as_a_user_runs_it_from_elsewhere(tiny_sweep: Sweep, tmp_path: Path) -> None:
+    shutil.copytree(run_of(tiny_sweep, "cnn10"), tmp_path / "moved")
+    told = command("evaluate.py", "run=moved")
+    assert told.returncode == 0, told.stderr
+    assert "Traceback" not in told.stderr
+    assert (tmp_path / "moved/evaluation/test/report.html").is_file()
+
+
+def test_a_relative_folder_is_found_from_elsewhere(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("here/data").mkdir(parents=True)
+    Path("here/data/fer2013").symlink_to(tiny_folder)
+    monkeypatch.chdir("here")
+    _, _, *others = quick(tiny_folder)
+    assert call("train.py", "data=auto", *others).status == 0
+    monkeypatch.chdir("..")
+    (run,) = Path("here/logs/cnn10").iterdir()
+    told = call("evaluate.py", f"run={run}")
+    assert told.status == 0, told.err
+    assert figures(run)["count"] == 48
+
+
+def test_a_run_on_the_sample_stays_one_when_fer2013_appears(
+    tiny_folder: Path, tiny_faces: Faces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fer.data.sources.draw_faces", lambda size: tiny_faces)
+    _, _, *others = quick(tiny_folder)
+    assert call("train.py", *others).status == 0
+    Path("data").mkdir()
+    Path("data/fer2013").symlink_to(tiny_folder)
+    (run,) = Path("logs/cnn10").iterdir()
+    told = call("evaluate.py", f"run={run}")
+    assert told.status == 0, told.err
+
+
+@pytest.fixture
+def changed(tiny_folder: Path) -> Path:
+    """The data set with one pixel of one picture changed."""
+    root = Path("changed").resolve()
+    shutil.copytree(tiny_folder, root)
+    path = str(sorted((root / "train" / "sad").iterdir())[0])
+    image = cv2.imread(path, cv2.IMREAD_GRAYSCALE)
+    assert image is not None
+    image[0, 0] ^= 1
+    assert cv2.imwrite(path, image)
+    return root
+
+
+def test_changed_data_are_refused(tiny_sweep: Sweep, changed: Path) -> None:
+    shutil.copytree(run_of(tiny_sweep, "cnn10"), "run")
+    refused(call("evaluate.py", "run=run", f"data_root={changed}"), "other data", str(changed), "data_root=path")
+    assert not Path("run/evaluation").exists()
+
+
+def test_moved_data_are_named(tiny_sweep: Sweep, tiny_folder: Path) -> None:
+    shutil.copytree(tiny_folder, "moved")
+    shutil.copytree(run_of(tiny_sweep, "cnn10"), "run")
+    config = Path("run/config.yaml")
+    config.write_text(config.read_text().replace(str(tiny_folder), "/gone"))
+    refused(call("evaluate.py", "run=run"), "/gone does not exist")
+    assert call("evaluate.py", "run=run", "data_root=moved").status == 0
+
+
+def test_resume_refuses_changed_data(tiny_sweep: Sweep, tiny_folder: Path, changed: Path) -> None:
+    shutil.copytree(run_of(tiny_sweep, "cnn10"), "run")
+    write_json(Path("run/metrics.json"), {"status": "failed"})
+    config, environment = Path("run/config.yaml"), Path("run/environment.json").read_bytes()
+    config.write_text(config.read_text().replace(str(tiny_folder), str(changed)))
+    refused(call("train.py", "resume=run"), "other data")
+    assert Path("run/environment.json").read_bytes() == environment
+
+
+def test_one_spoilt_run_does_not_keep_the_others(tiny_sweep: Sweep) -> None:
+    shutil.copytree(tiny_sweep.folder, "sweep")
+    sweep = Sweep(Path("sweep"), (), tiny_sweep.told)
+    (run_of(sweep, "cnn10") / "best.ckpt").write_text("garbage")
+    told = call("evaluate.py", "run=sweep")
+    assert told.status == 1
+    assert told.err.count("Error:") == 1
+    assert "Traceback" not in told.err
+    assert (run_of(sweep, "cnn12") / "evaluation/test/report.html").is_file()
+
+
+def test_one_reading_serves_all_runs(tiny_sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = []
+
+    def counted(config: DataConfig) -> tuple[Faces, str]:
+        reads.append(config.root)
+        return read_source(config)
+
+    monkeypatch.setattr("fer.data.datamodule.read_source", counted)
+    shutil.copytree(tiny_sweep.folder, "sweep")
+    told = call("evaluate.py", "run=sweep", "split=val")
+    assert told.status == 0, told.err
+    assert len(reads) == 1
+
+
+def test_checkpoints_hold_plain_values_and_no_pretrained_weights_are_needed(tiny_sweep: Sweep) -> None:
+    folder = run_of(tiny_sweep, "cnn10")
+    config = checked(read_config(folder), TrainConfig)
+    for name in ("best.ckpt", "last.ckpt"):
+        assert read_checkpoint(folder / name, config.model)["hyper_parameters"]["classes"][0] == "angry"
+    config.model.weights = "/gone/weights.safetensors"  # where they came from changes nothing
+    assert read_checkpoint(folder / "best.ckpt", config.model)

@@ -1,0 +1,129 @@
+"""The table of a sweep, against numbers worked out by hand."""
+
+import csv
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from fer.leaderboard import collect, markdown, rows, write_leaderboard
+from fer.runs import write_json
+
+
+def made_up(sweep: Path, name: str, model: str, seed: int, val_acc: float, **changes: Any) -> None:
+    """Write the folder of a run that never was; `changes` go into its configuration or replace its figures."""
+    lr, digest = changes.get("lr", 0.1), changes.get("digest", "d1")
+    folder = sweep / name
+    folder.mkdir(parents=True)
+    config = {"model": {"name": model}, "data": {"name": "fer2013"}, "optim": {"lr": lr}, "seed": seed}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    figures = {
+        "status": "finished",
+        "model": model,
+        "seed": seed,
+        "best_epoch": 3,
+        "epochs": 4,
+        "train": {"loss": 1.0, "acc": 0.75},
+        "val": {"loss": 1.25, "acc": val_acc, "f1": 0.5},
+        "test": {"loss": 1.5, "acc": val_acc + 0.02, "f1": 0.5},
+        "parameters": 1_234_567,
+        "trainable_parameters": 1_000_000,
+        "multiply_adds": 98_765_432,
+        "seconds": 90.0,
+        "images_per_s": 1000.0,
+        "data": {"digest": digest},
+    }
+    write_json(folder / "metrics.json", figures)
+
+
+def failed(sweep: Path, name: str, model: str, error: str, **config: Any) -> None:
+    folder = sweep / name
+    folder.mkdir(parents=True)
+    plain = {"model": {"name": model}, "data": {"name": "auto"}, "optim": {"lr": 0.1}, "seed": 0, **config}
+    (folder / "config.yaml").write_text(yaml.safe_dump(plain))
+    write_json(folder / "metrics.json", {"status": "failed", "model": model, "seed": 0, "error": error})
+
+
+def test_seeds_give_mean_and_deviation(tmp_path: Path) -> None:
+    for seed, acc in enumerate((0.60, 0.62, 0.67)):
+        made_up(tmp_path, f"cnn10-{seed}", "cnn10", seed, acc)
+    (row,) = rows(collect(tmp_path))
+    assert row["seeds"] == 3
+    assert row["val_acc"] == pytest.approx(0.63)
+    # deviations -3, -1 and 4 hundredths: (9 + 1 + 16) / (3 - 1) = 13
+    assert row["val_acc_std"] == pytest.approx(math.sqrt(13) / 100)
+    assert row["test_acc"] == pytest.approx(0.65)
+    assert row["train_acc_std"] == 0
+    assert "| 63.00 ± 3.61 | 68.97 / 63.98 | 65.00 ± 3.61 |" in markdown([row])
+
+
+def test_one_seed_has_no_deviation(tmp_path: Path) -> None:
+    made_up(tmp_path, "a", "cnn10", 0, 0.6)
+    (row,) = rows(collect(tmp_path))
+    assert row["val_acc_std"] is None
+    assert "±" not in markdown([row])
+
+
+def test_a_row_for_each_configuration_best_first(tmp_path: Path) -> None:
+    made_up(tmp_path, "a", "cnn10", 0, 0.60, lr=0.1)
+    made_up(tmp_path, "b", "cnn10", 0, 0.64, lr=0.2)
+    made_up(tmp_path, "c", "cnn12", 0, 0.62)
+    names = [row["name"] for row in rows(collect(tmp_path))]
+    assert names == ["cnn10 (lr=0.2)", "cnn12", "cnn10 (lr=0.1)"]
+
+
+def test_runs_on_other_data_are_no_other_seeds(tmp_path: Path) -> None:
+    made_up(tmp_path, "a", "cnn10", 0, 0.60, digest="d1")
+    made_up(tmp_path, "b", "cnn10", 0, 0.64, digest="d2")
+    names = [row["name"] for row in rows(collect(tmp_path))]
+    assert names == ["cnn10 (digest=d2)", "cnn10 (digest=d1)"]
+
+
+def test_the_reference_stands_beside_its_five_models_alone(tmp_path: Path) -> None:
+    published = {
+        "cnn10": (0.6897, 0.6398),
+        "cnn12": (0.68, 0.63),
+        "cnn16": (0.5161, 0.5335),
+        "mnv2": (0.6513, 0.6041),
+        "mnv2_ft": (0.7160, 0.6256),
+    }
+    for model in (*published, "custom"):
+        made_up(tmp_path, model, model, 0, 0.6)
+    found = {row["model"]: (row["reference_train_acc"], row["reference_val_acc"]) for row in rows(collect(tmp_path))}
+    assert found == {**published, "custom": (None, None)}
+
+
+def test_failed_runs_stand_last_with_their_reason(tmp_path: Path) -> None:
+    failed(tmp_path, "a", "cnn10", "no | good\nat all")
+    made_up(tmp_path, "b", "cnn10", 0, 0.6)
+    table = write_leaderboard(tmp_path)
+    assert [(row["name"], row["status"]) for row in table] == [("cnn10", "finished"), ("cnn10", "failed")]
+    *_, last = (tmp_path / "leaderboard.md").read_text().splitlines()
+    assert "**failed**: no \\| good at all" in last
+    with (tmp_path / "leaderboard.csv").open(newline="") as file:
+        finished, broken = csv.DictReader(file)
+    assert (float(finished["val_acc"]), finished["parameters"], finished["error"]) == (0.6, "1234567", "")
+    assert (broken["val_acc"], broken["error"]) == ("", "no | good\nat all")
+    assert (tmp_path / "leaderboard.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_failed_is_told_apart_by_what_it_was_to_do(tmp_path: Path) -> None:
+    failed(tmp_path, "a", "cnn10", "too high", optim={"lr": 9})
+    made_up(tmp_path, "b", "cnn10", 0, 0.6)
+    assert [row["name"] for row in rows(collect(tmp_path))] == ["cnn10 (lr=0.1)", "cnn10 (lr=9)"]
+
+
+def test_a_sweep_in_which_all_failed_has_a_table_and_no_picture(tmp_path: Path) -> None:
+    failed(tmp_path, "a", "cnn10", "no good")
+    assert len(write_leaderboard(tmp_path)) == 1
+    assert "**failed**: no good" in (tmp_path / "leaderboard.md").read_text()
+    assert not (tmp_path / "leaderboard.png").exists()
+
+
+def test_a_folder_without_runs_gets_no_leaderboard(tmp_path: Path) -> None:
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "metrics.json").write_text("{")
+    assert write_leaderboard(tmp_path) == []
+    assert not (tmp_path / "leaderboard.md").exists()

@@ -1,0 +1,159 @@
+"""Sweeps: what they leave, and that they go on where they were left."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from fer.build import build_model
+from fer.callbacks.stop import CleanStop
+from fer.runs import read_metrics, sweep_folder
+from tests.conftest import Sweep, call, composed, quick, run_of
+
+
+def read_table(folder: Path) -> dict[str, dict[str, str]]:
+    with (folder / "leaderboard.csv").open(newline="") as file:
+        return {row["name"]: row for row in csv.DictReader(file)}
+
+
+def counted(model: str) -> tuple[int, int]:
+    """Return a tiny model's parameters and multiply-adds, counted layer by layer."""
+    config = composed(f"model={model}", "model.network.width=0.25")
+    network = build_model(config.model, 7).eval()
+    products = []
+
+    def count(layer: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        weight = layer.weight
+        assert isinstance(weight, torch.Tensor)
+        places = output.shape[2] * output.shape[3] if output.ndim == 4 else 1
+        products.append(weight.numel() * places)
+
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.register_forward_hook(count)
+    with torch.no_grad():
+        network(torch.zeros(1, 1, 48, 48, dtype=torch.uint8))
+    return sum(parameter.numel() for parameter in network.parameters()), sum(products)
+
+
+def test_leaderboard(tiny_sweep: Sweep) -> None:
+    assert tiny_sweep.told.status == 0, tiny_sweep.told.err
+    table = read_table(tiny_sweep.folder)
+    assert set(table) == {"cnn10", "cnn12"}
+    for model, reference in (("cnn10", "0.6398"), ("cnn12", "0.63")):
+        row, metrics = table[model], read_metrics(run_of(tiny_sweep, model))
+        assert metrics is not None
+        assert (row["status"], row["seeds"], row["reference_val_acc"]) == ("finished", "1", reference)
+        assert (int(row["parameters"]), int(row["multiply_adds"])) == counted(model)
+        assert float(row["val_acc"]) == metrics["val"]["acc"]
+        assert float(row["test_f1"]) == metrics["test"]["f1"]
+    lines = (tiny_sweep.folder / "leaderboard.md").read_text().splitlines()
+    assert len(lines) == 4
+    assert "| 68.97 / 63.98 |" in "".join(lines)
+    assert "| 68.00 / 63.00 |" in "".join(lines)
+    assert (tiny_sweep.folder / "leaderboard.png").stat().st_size > 5000
+    assert "Leaderboard" in tiny_sweep.told.out
+
+
+def test_nothing_lies_beside_the_runs(tiny_sweep: Sweep) -> None:
+    assert {path.name for path in tiny_sweep.folder.parents[1].iterdir()} == {"sweeps"}
+    runs = {run_of(tiny_sweep, model).name for model in ("cnn10", "cnn12")}
+    found = {path.name for path in tiny_sweep.folder.iterdir()}
+    assert found == {*runs, "leaderboard.md", "leaderboard.csv", "leaderboard.png"}
+
+
+def test_a_finished_sweep_is_skipped(tiny_sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tiny_sweep.folder.parents[2])
+    checkpoints = [run_of(tiny_sweep, model) / "best.ckpt" for model in ("cnn10", "cnn12")]
+    before = [path.stat().st_mtime_ns for path in checkpoints]
+    told = call("train.py", *tiny_sweep.arguments)
+    assert told.status == 0
+    assert told.out.count("is finished: skipped") == 2
+    assert [path.stat().st_mtime_ns for path in checkpoints] == before
+
+
+def test_a_job_that_fails_is_listed_and_tried_again(tiny_folder: Path) -> None:
+    arguments = ("-m", "model.network.dropout=0.1,0.2,2", "optim.optimizer=sgd", *quick(tiny_folder))
+    told = call("train.py", *arguments)
+    assert told.status == 1
+    assert told.err.count("Error:") == 1
+    assert "dropout" in told.err
+    (folder,) = Path("logs/sweeps").iterdir()
+    table = read_table(folder)
+    assert [row["status"] for row in table.values()] == ["finished", "finished", "failed"]
+    assert "dropout" in table["cnn10 (dropout=2)"]["error"], list(table)
+    assert "**failed**" in (folder / "leaderboard.md").read_text()
+    finished = {path: path.stat().st_mtime_ns for path in folder.glob("*/best.ckpt")}
+
+    again = call("train.py", *arguments)
+    assert again.status == 1
+    assert again.out.count("is finished: skipped") == 2
+    assert again.err.count("Error:") == 1
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("*/best.ckpt")} == finished
+    assert len(read_table(folder)) == 3
+
+
+def test_what_failed_before_its_data_were_read_is_forgotten_once_it_works(tiny_folder: Path) -> None:
+    quickly = quick(tiny_folder)
+    arguments = ("-m", "optim.optimizer=sgd,adam", *quickly[:1], "data.root=later", *quickly[2:])
+    told = call("train.py", *arguments)
+    assert told.status == 1
+    (folder,) = Path("logs/sweeps").iterdir()
+    errors = {name: row["error"] for name, row in read_table(folder).items()}
+    assert "later does not exist" in errors["cnn10 (optimizer=sgd)"]
+    assert "'adam' is unknown" in errors["cnn10 (optimizer=adam)"]
+
+    Path("later").symlink_to(tiny_folder)
+    call("train.py", *arguments)
+    table = read_table(folder)
+    assert {name: row["status"] for name, row in table.items()} == {
+        "cnn10 (optimizer=sgd)": "finished",
+        "cnn10 (optimizer=adam)": "failed",
+    }
+
+
+def test_an_interrupted_sweep_goes_on(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ("-m", "seed=0,1", *quick(tiny_folder), "trainer.max_epochs=2")
+    with monkeypatch.context() as patched:
+
+        def stop(self: CleanStop, trainer: object, module: object, batch: object, batch_idx: int) -> None:
+            if trainer.current_epoch == 1:  # type: ignore[attr-defined]
+                raise KeyboardInterrupt
+
+        patched.setattr(CleanStop, "on_train_batch_start", stop)
+        told = call("train.py", *arguments)
+    assert told.status == 130
+    (folder,) = Path("logs/sweeps").iterdir()
+    (first,) = folder.glob("cnn10-seed0-*")
+    assert not list(folder.glob("cnn10-seed1-*"))
+    (epoch,) = read_epochs(first)
+
+    again = call("train.py", *arguments)
+    assert again.status == 0
+    assert "Resuming cnn10" in again.out
+    one, two = read_epochs(first)
+    assert one == epoch
+    assert two["epoch"] == "2"
+    (row,) = read_table(folder).values()
+    assert row["seeds"] == "2"
+    assert float(row["val_loss_std"]) > 0
+
+
+def read_epochs(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_sweep_is_named_by_what_it_sweeps_over() -> None:
+    def name(*overrides: str) -> str:
+        return sweep_folder("logs", list(overrides)).name
+
+    five = name("model=cnn10,cnn12,cnn16,mnv2,mnv2_ft", "data=sample")
+    assert five.rpartition("-")[0] == "cnn10-cnn12-cnn16-mnv2-mnv2_ft"
+    assert name("data=sample", "model=cnn10,cnn12,cnn16,mnv2,mnv2_ft") == five
+    assert name("model=cnn10,cnn12,cnn16,mnv2,mnv2_ft", "data=fer2013") != five
+    assert name("data.augment.classes=[sad,fear]", "seed=range(0,3)").rpartition("-")[0] == "range-0-3"
+    assert name("model=cnn10").startswith("sweep-")
+    assert sweep_folder("here", ["seed=1,2"]).parent == Path("here/sweeps")
