@@ -13,6 +13,7 @@ from unittest.mock import patch
 import cv2
 import pytest
 from hydra import compose, initialize_config_dir
+from lightning.pytorch.callbacks import Callback
 
 from fer.config import TrainConfig, checked
 from fer.data.faces import SPLITS, Faces
@@ -105,6 +106,12 @@ def quick(root: Path) -> tuple[str, ...]:
         "trainer.max_epochs=1",
         "trainer.progress_bar=false",
     )
+
+
+@pytest.fixture
+def no_dashboard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train without TensorBoard's pictures: most of a tiny run's time, and tested elsewhere."""
+    monkeypatch.setattr("fer.experiment.Dashboard", lambda data: Callback())
 
 
 class Sweep(NamedTuple):

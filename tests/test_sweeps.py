@@ -12,6 +12,8 @@ from fer.callbacks.stop import CleanStop
 from fer.runs import read_metrics, sweep_folder
 from tests.conftest import Sweep, call, composed, quick, run_of
 
+pytestmark = pytest.mark.usefixtures("no_dashboard")
+
 
 def read_table(folder: Path) -> dict[str, dict[str, str]]:
     with (folder / "leaderboard.csv").open(newline="") as file:
@@ -75,24 +77,24 @@ def test_a_finished_sweep_is_skipped(tiny_sweep: Sweep, monkeypatch: pytest.Monk
 
 
 def test_a_job_that_fails_is_listed_and_tried_again(tiny_folder: Path) -> None:
-    arguments = ("-m", "model.network.dropout=0.1,0.2,2", "optim.optimizer=sgd", *quick(tiny_folder))
+    arguments = ("-m", "model.network.dropout=0.1,2", "optim.optimizer=sgd", *quick(tiny_folder))
     told = call("train.py", *arguments)
     assert told.status == 1
     assert told.err.count("Error:") == 1
     assert "dropout" in told.err
     (folder,) = Path("logs/sweeps").iterdir()
     table = read_table(folder)
-    assert [row["status"] for row in table.values()] == ["finished", "finished", "failed"]
+    assert [row["status"] for row in table.values()] == ["finished", "failed"]
     assert "dropout" in table["cnn10 (dropout=2)"]["error"], list(table)
     assert "**failed**" in (folder / "leaderboard.md").read_text()
     finished = {path: path.stat().st_mtime_ns for path in folder.glob("*/best.ckpt")}
 
     again = call("train.py", *arguments)
     assert again.status == 1
-    assert again.out.count("is finished: skipped") == 2
+    assert again.out.count("is finished: skipped") == 1
     assert again.err.count("Error:") == 1
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*/best.ckpt")} == finished
-    assert len(read_table(folder)) == 3
+    assert len(read_table(folder)) == 2
 
 
 def test_what_failed_before_its_data_were_read_is_forgotten_once_it_works(tiny_folder: Path) -> None:
