@@ -68,6 +68,7 @@ def quieten() -> None:
         r".*Found \d+ module\(s\) in eval mode.*",  # the frozen backbone
         r".*The number of training batches .* is smaller than the logging interval.*",  # nothing is logged by step
         r".*your dataloader is not resumable.*",  # FaceDataModule leaves out what was trained on
+        r".*sync_dist=True.*",  # every device evaluates the whole split
         r".*isinstance\(treespec, LeafSpec\).*",  # Lightning's own use of PyTorch
     ):
         warnings.filterwarnings("ignore", pattern)
@@ -81,6 +82,7 @@ def run(command: Callable[[], Any]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
     quieten()
     failures.clear()
+    console.quiet = int(os.environ.get("LOCAL_RANK", 0)) > 0  # of a distributed training, one process speaks
     os.environ.pop(SWEEP, None)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print in many lines
     try:
@@ -250,6 +252,8 @@ def _train(config: TrainConfig, data: FaceDataModule, folder: Path, resume: bool
         f"on {experiment.trainer.strategy.root_device} ({experiment.trainer.precision}), in {folder}"
     )
     metrics = experiment.run()
+    if not metrics:  # not the process that writes
+        return
     console.print(_summary(metrics))
     for label, text in (
         ("everything", str(folder)),

@@ -94,7 +94,7 @@ class TrainerConfig:
 
     max_epochs: Any = "auto"
     accelerator: str = "auto"
-    devices: Any = "auto"
+    devices: Any = 1
     precision: str = "auto"
     gradient_clip: float | None = 5.0
     patience: int | None = None

@@ -35,6 +35,7 @@ PACKAGES = (
     "numpy",
     "hydra-core",
 )
+SHARED_FOLDER = "FER_RUN_FOLDER"
 # where things lie and how they are shown changes no result
 INERT = (("logs",), ("resume",), ("trainer", "progress_bar"), ("data", "root"), ("data", "cache_dir"))
 
@@ -52,12 +53,18 @@ def run_key(config: TrainConfig, digest: str) -> str:
 
 
 def single_folder(config: TrainConfig) -> Path:
-    """Return a new folder for a single run, named by the time of its start."""
+    """Return a new folder for a single run, named by the time of its start.
+
+    The other processes of a distributed training, which Lightning starts with this one's environment, share it.
+    """
+    if "LOCAL_RANK" in os.environ and SHARED_FOLDER in os.environ:
+        return Path(os.environ[SHARED_FOLDER])
     stem = Path(config.logs) / config.model.name / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     folder, number = stem, 1
     while folder.exists():
         number += 1
         folder = stem.with_name(f"{stem.name}-{number}")
+    os.environ[SHARED_FOLDER] = str(folder)
     return folder
 
 

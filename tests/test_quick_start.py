@@ -1,4 +1,4 @@
-"""The README's first command, on a machine that has neither FER2013 nor a network."""
+"""Whole commands that take a while: the README's first one, and a training in two processes."""
 
 import json
 from pathlib import Path
@@ -17,3 +17,14 @@ def test_the_first_command_learns_emotions_in_four_minutes() -> None:
     content = json.loads(metrics.read_text())
     assert content["test"]["acc"] > 0.9
     assert content["data"]["source"] == "embedded sample of drawn faces"
+
+
+@pytest.mark.slow
+def test_two_processes_train_together_and_write_once() -> None:
+    two = ("trainer.accelerator=cpu", "trainer.devices=2")
+    result = command("train.py", "model=cnn10", "model.network.width=0.25", "trainer.max_epochs=1", *two)
+    assert result.returncode == 0, result.stderr
+    (folder,) = Path("logs/cnn10").iterdir()
+    assert json.loads((folder / "metrics.json").read_text())["epochs"] == 1
+    assert len((folder / "metrics.csv").read_text().splitlines()) == 2
+    assert result.stdout.count("macro F1") == 1
