@@ -64,9 +64,10 @@ class EmotionClassifier(L.LightningModule):
         self.register_buffer("class_weights", weights, persistent=False)
         self.train_metrics = MetricCollection(
             {
-                "loss": MeanMetric(),
-                "objective": MeanMetric(),
-                "acc": MulticlassAccuracy(len(self.classes), average="micro"),
+                # not synchronised here: the progress bar reads them in one process alone, which would wait for ever
+                "loss": MeanMetric(sync_on_compute=False),
+                "objective": MeanMetric(sync_on_compute=False),
+                "acc": MulticlassAccuracy(len(self.classes), average="micro", sync_on_compute=False),
             }
         )
         self.outputs: list[tuple[Tensor, Tensor]] = []
@@ -99,7 +100,8 @@ class EmotionClassifier(L.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Log the epoch's running training figures, as measured while the network was learning."""
         for name, metric in self.train_metrics.items():
-            self.log(f"train/{name}", metric.compute())
+            # all devices see equally many faces, so the mean of their figures is the figure of all
+            self.log(f"train/{name}", metric.compute(), sync_dist=True)
         self.train_metrics.reset()
         self.log("lr", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
 

@@ -21,8 +21,8 @@ def test_the_first_command_learns_emotions_in_four_minutes() -> None:
 
 @pytest.mark.slow
 def test_two_processes_train_together_and_write_once() -> None:
-    two = ("trainer.accelerator=cpu", "trainer.devices=2")
-    result = command("train.py", "model=cnn10", "model.network.width=0.25", "trainer.max_epochs=1", *two)
+    two = ("trainer.accelerator=cpu", "trainer.devices=2", "trainer.progress_bar=true")
+    result = command("train.py", "model=cnn10", "model.network.width=0.25", "trainer.max_epochs=1", *two, timeout=200)
     assert result.returncode == 0, result.stderr
     (folder,) = Path("logs/cnn10").iterdir()
     assert json.loads((folder / "metrics.json").read_text())["epochs"] == 1
