@@ -8,6 +8,7 @@ import pytest
 import torch
 from torchvision.models import MobileNet_V2_Weights
 
+from fer.data.faces import Faces
 from fer.runs import write_json
 from tests.conftest import Outcome, Sweep, call, command, quick, run_of
 from tests.data.layouts import write_folders, write_table
@@ -268,4 +269,12 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_real_data_without_pretrained_weights(tiny_folder: Path) -> None:
     told = call("train.py", "model=mnv2", "data=fer2013", f"data.root={tiny_folder}")
     refused(told, "ImageNet weights cannot be downloaded", "model.weights=path", "model.weights=null")
+    assert not Path("logs").exists()
+
+
+def test_a_weights_file_that_is_missing_stops_the_sample_too(
+    tiny_faces: Faces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fer.data.sources.draw_faces", lambda size: tiny_faces)
+    refused(call("train.py", "data=sample", "model=mnv2", "model.weights=nofile"), "model.weights", "'nofile'")
     assert not Path("logs").exists()

@@ -131,20 +131,6 @@ def test_a_relative_folder_is_found_from_elsewhere(tiny_folder: Path, monkeypatc
     assert figures(run)["count"] == 48
 
 
-@pytest.mark.usefixtures("no_dashboard")
-def test_a_run_on_the_sample_stays_one_when_fer2013_appears(
-    tiny_folder: Path, tiny_faces: Faces, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("fer.data.sources.draw_faces", lambda size: tiny_faces)
-    _, _, *others = quick(tiny_folder)
-    assert call("train.py", *others).status == 0
-    Path("data").mkdir()
-    Path("data/fer2013").symlink_to(tiny_folder)
-    (run,) = Path("logs/cnn10").iterdir()
-    told = call("evaluate.py", f"run={run}")
-    assert told.status == 0, told.err
-
-
 @pytest.fixture
 def changed(tiny_folder: Path) -> Path:
     """The data set with one pixel of one picture changed."""
@@ -156,6 +142,20 @@ def changed(tiny_folder: Path) -> Path:
     image[0, 0] ^= 1
     assert cv2.imwrite(path, image)
     return root
+
+
+@pytest.mark.usefixtures("no_dashboard")
+def test_a_run_on_the_sample_stays_one_when_fer2013_appears(
+    changed: Path, tiny_faces: Faces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fer.data.sources.draw_faces", lambda size: tiny_faces)
+    _, _, *others = quick(changed)
+    assert call("train.py", *others).status == 0
+    Path("data").mkdir()
+    Path("data/fer2013").symlink_to(changed)
+    (run,) = Path("logs/cnn10").iterdir()
+    told = call("evaluate.py", f"run={run}")
+    assert told.status == 0, told.err
 
 
 def test_changed_data_are_refused(tiny_sweep: Sweep, changed: Path) -> None:
