@@ -11,7 +11,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
@@ -19,7 +18,6 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
-from rich.table import Table
 
 from fer.build import build_transforms
 from fer.checkpoint import read_checkpoint
@@ -43,12 +41,12 @@ from fer.runs import (
     sweep_folder,
     write_json,
 )
+from fer.terminal import console, counts_table, results_table, say, summary
 
 SWEEP = "FER_SWEEP"
 INTERRUPTED = 130  # what shells return for Ctrl-C
 
 log = logging.getLogger(__name__)
-console = Console()
 failures: list[str] = []
 
 
@@ -146,7 +144,7 @@ def _train_job(plain: DictConfig, sweep: Path) -> None:
         data = open_data(config)
         folder = sweep / f"{config.model.name}-seed{config.seed}-{run_key(config, data.digest)}"
         if (read_metrics(folder) or {}).get("status") == "finished":
-            _say(f"{folder} is finished: skipped.")
+            say(f"{folder} is finished: skipped.")
             return
         make_folder(folder)
         _train(config, data, folder, resume=(folder / "last.ckpt").is_file())
@@ -193,23 +191,9 @@ def evaluate(plain: DictConfig) -> None:
         except Exception as error:
             _report(error)
     if results:
-        console.print(_results_table(split, results))
+        console.print(results_table(split, results))
     for result in results:
-        _say(f"{result.name}: {result.report}")
-
-
-def _results_table(split: Split, results: list[Result]) -> Table:
-    names = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "macro_f1": "macro F1", "top2": "top-2"}
-    table = Table(title=f"{split} split, with 95 % intervals")
-    for column in ("model", "flip", *names.values(), "loss", "ECE"):
-        table.add_column(column, justify="left" if column == "model" else "right")
-    for result in results:
-        for flip, scores in (("", result.scores), ("yes", result.scores_flip)):
-            low, high = scores.intervals["accuracy"]
-            cells = [f"{100 * getattr(scores, name):.2f}" for name in names]
-            cells[0] += f" [{100 * low:.2f}, {100 * high:.2f}]"
-            table.add_row(result.name, flip, *cells, f"{scores.loss:.4f}", f"{scores.ece:.3f}")
-    return table
+        say(f"{result.name}: {result.report}")
 
 
 def open_data(config: TrainConfig) -> FaceDataModule:
@@ -234,7 +218,7 @@ def _resume(folder: Path) -> None:
     config = checked(read_config(folder), TrainConfig)
     metrics = read_metrics(folder)
     if metrics is not None and metrics["status"] == "finished":
-        _say(f"{folder} is finished: {metrics['epochs']} epochs.")
+        say(f"{folder} is finished: {metrics['epochs']} epochs.")
         return
     if not (folder / "last.ckpt").is_file():
         raise FerError(f"resume: '{folder}' holds no last.ckpt; start the run anew")
@@ -246,52 +230,21 @@ def _train(config: TrainConfig, data: FaceDataModule, folder: Path, resume: bool
         check_data(folder, data.digest, data.all_faces.source)
         read_checkpoint(folder / "last.ckpt", config.model)
     experiment = Experiment(config, data, folder, resume)
-    console.print(_counts_table(data))
-    _say(
+    console.print(counts_table(data))
+    say(
         f"{'Resuming' if resume else 'Training'} {config.model.name} for {config.trainer.max_epochs} epochs "
         f"on {experiment.trainer.strategy.root_device} ({experiment.trainer.precision}), in {folder}"
     )
     metrics = experiment.run()
     if not metrics:  # not the process that writes
         return
-    console.print(_summary(metrics))
+    console.print(summary(metrics))
     for label, text in (
         ("everything", str(folder)),
         ("report", f"python evaluate.py run={folder}"),
         ("dashboard", f"tensorboard --logdir {config.logs}"),
     ):
-        _say(f"{label:>10}: {text}")
-
-
-def _counts_table(data: FaceDataModule) -> Table:
-    table = Table(title="Training faces")
-    table.add_column("")
-    for name in data.all_faces.classes:
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("all", justify="right")
-    for label, counts in (("read", data.counts["before"]), ("oversampled", data.counts["after"])):
-        table.add_row(label, *map(str, counts), str(np.sum(counts)))
-    return table
-
-
-def _summary(metrics: dict[str, Any]) -> Table:
-    table = Table(title=f"{metrics['model']}, epoch {metrics['best_epoch']} of {metrics['epochs']}")
-    for name in ("split", "accuracy", "loss", "macro F1"):
-        table.add_column(name, justify="left" if name == "split" else "right")
-    for split in ("train", "val", "test"):
-        figures = metrics[split]
-        f1 = f"{100 * figures['f1']:.2f} %" if "f1" in figures else ""
-        table.add_row(split, f"{100 * figures['acc']:.2f} %", f"{figures['loss']:.4f}", f1)
-    table.caption = (
-        f"{metrics['parameters'] / 1e6:.2f} M parameters, {metrics['multiply_adds'] / 1e6:.0f} M multiply-adds, "
-        f"{metrics['seconds'] / 60:.1f} min, {metrics['images_per_s']:.0f} images/s"
-    )
-    return table
-
-
-def _say(text: str) -> None:
-    """Print a line as it is: paths stay whole, and brackets in them mean nothing."""
-    console.print(text, highlight=False, soft_wrap=True, markup=False)
+        say(f"{label:>10}: {text}")
 
 
 def _report(error: Exception) -> None:
@@ -306,4 +259,4 @@ def _update_leaderboard(folder: Path) -> None:
     table = write_leaderboard(folder)
     if table:
         console.print(terminal_table(table))
-        _say(str(folder / "leaderboard.md"))
+        say(str(folder / "leaderboard.md"))

@@ -1,0 +1,61 @@
+"""What the commands print."""
+
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from fer.data.datamodule import FaceDataModule
+from fer.data.faces import Split
+from fer.evaluation import Result
+
+console = Console()
+
+
+def say(text: str) -> None:
+    """Print a line as it is: paths stay whole, and brackets in them mean nothing."""
+    console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+def counts_table(data: FaceDataModule) -> Table:
+    """Return the training faces of each class, before and after oversampling."""
+    table = Table(title="Training faces")
+    table.add_column("")
+    for name in data.all_faces.classes:
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("all", justify="right")
+    for label, counts in (("read", data.counts["before"]), ("oversampled", data.counts["after"])):
+        table.add_row(label, *map(str, counts), str(np.sum(counts)))
+    return table
+
+
+def summary(metrics: dict[str, Any]) -> Table:
+    """Return what a training came to."""
+    table = Table(title=f"{metrics['model']}, epoch {metrics['best_epoch']} of {metrics['epochs']}")
+    for name in ("split", "accuracy", "loss", "macro F1"):
+        table.add_column(name, justify="left" if name == "split" else "right")
+    for split in ("train", "val", "test"):
+        figures = metrics[split]
+        f1 = f"{100 * figures['f1']:.2f} %" if "f1" in figures else ""
+        table.add_row(split, f"{100 * figures['acc']:.2f} %", f"{figures['loss']:.4f}", f1)
+    table.caption = (
+        f"{metrics['parameters'] / 1e6:.2f} M parameters, {metrics['multiply_adds'] / 1e6:.0f} M multiply-adds, "
+        f"{metrics['seconds'] / 60:.1f} min, {metrics['images_per_s']:.0f} images/s"
+    )
+    return table
+
+
+def results_table(split: Split, results: list[Result]) -> Table:
+    """Return the scores of evaluated runs, without and with test-time flip."""
+    names = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "macro_f1": "macro F1", "top2": "top-2"}
+    table = Table(title=f"{split} split, with 95 % intervals")
+    for column in ("model", "flip", *names.values(), "loss", "ECE"):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    for result in results:
+        for flip, scores in (("", result.scores), ("yes", result.scores_flip)):
+            low, high = scores.intervals["accuracy"]
+            cells = [f"{100 * getattr(scores, name):.2f}" for name in names]
+            cells[0] += f" [{100 * low:.2f}, {100 * high:.2f}]"
+            table.add_row(result.name, flip, *cells, f"{scores.loss:.4f}", f"{scores.ece:.3f}")
+    return table
