@@ -30,6 +30,7 @@ from fer.evaluation import Evaluator, Result
 from fer.experiment import Experiment, InterruptedRunError, validate
 from fer.leaderboard import terminal_table, write_leaderboard
 from fer.runs import (
+    SHARED_FOLDER,
     check_data,
     find_runs,
     make_folder,
@@ -146,6 +147,7 @@ def _train_job(plain: DictConfig, sweep: Path) -> None:
         if (read_metrics(folder) or {}).get("status") == "finished":
             say(f"{folder} is finished: skipped.")
             return
+        os.environ[SHARED_FOLDER] = folder.as_posix()  # for the other processes of a distributed training
         make_folder(folder)
         _train(config, data, folder, resume=(folder / "last.ckpt").is_file())
     except InterruptedRunError:

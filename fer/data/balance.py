@@ -13,7 +13,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from rich.table import Table
 
 from fer.data.copies import Oversampling, plan, redraw
 from fer.data.faces import SPLITS, Faces
@@ -21,7 +20,7 @@ from fer.data.manifest import SUMMARY, Row, check_files, damaged, read_rows, rea
 from fer.data.pictures import with_progress
 from fer.errors import FerError
 
-__all__ = ["Oversampling", "counts_table", "load_oversampled", "oversample"]
+__all__ = ["Oversampling", "load_oversampled", "oversample"]
 
 FORMAT = 1
 """To be raised whenever the same configuration and faces give another folder."""
@@ -103,19 +102,6 @@ def load_oversampled(folder: Path, source: Faces) -> Faces:
         splits=np.full(len(rows), SPLITS.index("train"), dtype=np.uint8),
         origins=[row.file for row in rows],
     )
-
-
-def counts_table(before: Faces, after: Faces) -> Table:
-    """Return a table of the pictures per class before and after oversampling."""
-    table = Table("Emotion", title="Training pictures")
-    for column in ("before", "copies", "after"):
-        table.add_column(column, justify="right")
-    old, new = before.counts(), after.counts()
-    for name, *numbers in zip(before.classes, old, new - old, new, strict=True):
-        table.add_row(name, *(f"{number:,}" for number in numbers))
-    table.add_section()
-    table.add_row("all", *(f"{number:,}" for number in (len(before), len(after) - len(before), len(after))))
-    return table
 
 
 def _write(faces: Faces, config: Oversampling, summary: dict[str, Any], folder: Path) -> None:

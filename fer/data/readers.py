@@ -74,9 +74,9 @@ def check_arguments(size: int, val_fraction: float) -> None:
         FerError: If one lies outside its range.
     """
     if size not in SIZES:
-        raise FerError(f"size is {size}; choose one from {SIZES.start} to {SIZES.stop - 1}")
+        raise FerError(f"data.size: {size} is out of range; choose one from {SIZES.start} to {SIZES.stop - 1}")
     if not 0 < val_fraction < 1:
-        raise FerError(f"val_fraction is {val_fraction}; choose one between 0 and 1")
+        raise FerError(f"data.val_fraction: {val_fraction} is out of range; choose one between 0 and 1")
 
 
 def find(root: Path) -> tuple[FolderTree, Found]:

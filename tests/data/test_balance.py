@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fer.data import balance
-from fer.data.balance import Oversampling, counts_table, load_oversampled, oversample
+from fer.data.balance import Oversampling, load_oversampled, oversample
 from fer.data.copies import draw_change, redraw
 from fer.data.faces import Faces
 from fer.data.manifest import Change, read_rows
@@ -288,10 +288,3 @@ def test_names_are_unique_whatever_the_origins_are(faces: Faces, tmp_path: Path)
 def test_senseless_values_are_named(values: dict[str, Any]) -> None:
     with pytest.raises(FerError, match=f"data.oversample.{next(iter(values))}"):
         Oversampling(**values)
-
-
-def test_counts_table(faces: Faces, finished: Path) -> None:
-    table = counts_table(faces, load_oversampled(finished, faces))
-    assert table.row_count == 8
-    assert list(table.columns[0].cells) == [*EMOTIONS, "all"]
-    assert list(table.columns[2].cells)[HAPPY] == "0"

@@ -317,9 +317,9 @@ def test_several_archives_must_be_chosen_from(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"size": 0}, "size is 0"),
-        ({"size": 10**6}, "size is"),
-        ({"val_fraction": 1.0}, "val_fraction is 1.0"),
+        ({"size": 0}, r"data\.size: 0"),
+        ({"size": 10**6}, r"data\.size: 1000000"),
+        ({"val_fraction": 1.0}, r"data\.val_fraction: 1\.0"),
     ],
 )
 def test_arguments_out_of_range_are_refused(arguments: dict[str, Any], said: str, tmp_path: Path) -> None:
