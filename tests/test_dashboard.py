@@ -9,6 +9,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 from fer.build import build_transforms
 from fer.data.datamodule import FaceDataModule
+from fer.data.faces import Faces
 from fer.experiment import Experiment
 from tests.conftest import composed
 
@@ -68,6 +69,13 @@ def test_precision_recall_curves_of_every_class(events: EventAccumulator) -> Non
     classes = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
     assert {f"validation/{name}" for name in classes} <= tags
     assert len(events.Tensors("validation/happy")) == 2
+
+
+def test_the_class_counts_before_and_after_oversampling(events: EventAccumulator, tiny_faces: Faces) -> None:
+    text = events.Tensors("data/training faces/text_summary")[0].tensor_proto.string_val[0].decode()
+    before = " | ".join(map(str, tiny_faces.split("train").counts()))
+    assert f"| before | {before} |" in text
+    assert "| after |" in text
 
 
 def test_the_graph_holds_the_convolutions(run: Path) -> None:

@@ -46,9 +46,19 @@ class Dashboard(Callback):
         if writer is None or trainer.ckpt_path is not None:  # a resumed run has shown them
             return
         writer.add_custom_scalars(LAYOUT)
+        writer.add_text("data/training faces", self._counts())
         figure = raw_and_augmented(*self._augmented())
         writer.add_image("faces/raw and augmented", rgb_array(figure), dataformats="HWC")
         _add_graph(writer, cast(EmotionClassifier, pl_module), self.data.config.size)
+
+    def _counts(self) -> str:
+        """Return the class counts before and after oversampling as a Markdown table."""
+        lines = [
+            "| | " + " | ".join(self.data.all_faces.classes) + " |",
+            "| --- |" + " ---: |" * len(self.data.counts["before"]),
+        ]
+        lines += [f"| {name} | " + " | ".join(map(str, counts)) + " |" for name, counts in self.data.counts.items()]
+        return "\n".join(lines)
 
     def _augmented(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], list[str]]:
         """Return a face of each class, what training makes of it, and the classes' names."""
