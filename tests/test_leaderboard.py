@@ -95,6 +95,14 @@ def test_the_reference_stands_beside_its_five_models_alone(tmp_path: Path) -> No
     assert found == {**published, "custom": (None, None)}
 
 
+def test_no_reference_stands_beside_other_faces(tmp_path: Path) -> None:
+    made_up(tmp_path, "run", "cnn10", 0, 0.6)
+    path = tmp_path / "run" / "config.yaml"
+    path.write_text(path.read_text().replace("fer2013", "sample"))
+    (row,) = rows(collect(tmp_path))
+    assert (row["reference_train_acc"], row["reference_val_acc"]) == (None, None)
+
+
 def test_failed_runs_stand_last_with_their_reason(tmp_path: Path) -> None:
     failed(tmp_path, "a", "cnn10", "no | good\nat all")
     made_up(tmp_path, "b", "cnn10", 0, 0.6)
