@@ -78,7 +78,7 @@ def plain_model(config: ModelConfig, num_classes: int, channels_last: bool) -> d
     return {**asdict(config), "num_classes": num_classes, "channels_last": channels_last}
 
 
-def build_transforms(config: AugmentConfig) -> list[A.BasicTransform]:
+def build_transforms(config: AugmentConfig) -> list[A.BasicTransform | A.BaseCompose]:
     """Build the online transforms in their order.
 
     Raises:
@@ -87,7 +87,7 @@ def build_transforms(config: AugmentConfig) -> list[A.BasicTransform]:
     transforms = []
     for name, arguments in config.transforms.items():
         transform = _instantiate(f"data.augment.transforms.{name}", arguments, {})
-        if not isinstance(transform, A.BasicTransform):
+        if not isinstance(transform, A.BasicTransform | A.BaseCompose):
             raise FerError(f"data.augment.transforms.{name}: not an albumentations transform")
         transforms.append(transform)
     return transforms

@@ -56,7 +56,11 @@ def load_trained(path: Path, config: ModelConfig) -> Trained:
     plain = checkpoint["hyper_parameters"]["model"]
     try:
         classes = tuple(checkpoint["hyper_parameters"]["classes"])
-        state = {name.removeprefix("network."): value for name, value in checkpoint["state_dict"].items()}
+        state = {
+            name.removeprefix("network."): value
+            for name, value in checkpoint["state_dict"].items()
+            if name.startswith("network.")
+        }
         model = rebuild_model(plain)
         model.load_state_dict(state)
         return Trained(model.eval(), plain["name"], classes, int(checkpoint["epoch"]) + 1)

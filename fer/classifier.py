@@ -17,6 +17,7 @@ from torchmetrics.functional.classification import multiclass_accuracy, multicla
 
 from fer.config import OptimConfig
 from fer.data.batches import Batch
+from fer.errors import FerError
 
 
 @runtime_checkable
@@ -25,6 +26,10 @@ class Grouped(Protocol):
 
     def parameter_groups(self) -> Iterable[tuple[float, list[nn.Parameter]]]:
         """Return parameters with their share of the learning rate."""
+
+
+class DivergedError(FerError):
+    """The training has left the numbers; no later step brings it back."""
 
 
 class EmotionClassifier(L.LightningModule):
@@ -70,6 +75,8 @@ class EmotionClassifier(L.LightningModule):
                 "acc": MulticlassAccuracy(len(self.classes), average="micro", sync_on_compute=False),
             }
         )
+        # in the checkpoint, so that an epoch that was stopped in its middle reports all of its batches
+        self.train_metrics.persistent(True)
         self.outputs: list[tuple[Tensor, Tensor]] = []
 
     def forward(self, faces: Tensor) -> Tensor:
@@ -145,11 +152,14 @@ class EmotionClassifier(L.LightningModule):
     def _log_evaluation(self, stage: Literal["val", "test"]) -> None:
         # every device evaluates the whole split: it is small, and so no figure depends on their number
         logits, labels = self.evaluated()
+        if not torch.isfinite(logits).all():
+            raise DivergedError("training diverged: the network's outputs are no numbers any more; lower optim.lr")
         count = len(self.classes)
+        present = torch.bincount(labels, minlength=count) > 0
         f1 = multiclass_f1_score(logits, labels, count, average="none")
         self.log(f"{stage}/loss", F.cross_entropy(logits, labels))
         self.log(f"{stage}/acc", multiclass_accuracy(logits, labels, count, average="micro"))
-        self.log(f"{stage}/f1", f1.mean())
+        self.log(f"{stage}/f1", f1[present].mean())  # as `fer.scores` has it
         self.log_dict({f"{stage}_f1/{name}": value for name, value in zip(self.classes, f1, strict=True)})
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:

@@ -30,7 +30,6 @@ from fer.evaluation import Evaluator, Result
 from fer.experiment import Experiment, InterruptedRunError, validate
 from fer.leaderboard import terminal_table, write_leaderboard
 from fer.runs import (
-    SHARED_FOLDER,
     check_data,
     find_runs,
     make_folder,
@@ -142,12 +141,13 @@ def _train_job(plain: DictConfig, sweep: Path) -> None:
         validate(config)
         if config.resume is not None:
             raise FerError("resume: goes on with one run; leave out -m")
+        if config.trainer.devices not in (1, "1"):  # their processes would each walk through the whole sweep
+            raise FerError("trainer.devices: a sweep trains on one device; leave out -m to train on several")
         data = open_data(config)
         folder = sweep / f"{config.model.name}-seed{config.seed}-{run_key(config, data.digest)}"
         if (read_metrics(folder) or {}).get("status") == "finished":
             say(f"{folder} is finished: skipped.")
             return
-        os.environ[SHARED_FOLDER] = folder.as_posix()  # for the other processes of a distributed training
         make_folder(folder)
         _train(config, data, folder, resume=(folder / "last.ckpt").is_file())
     except InterruptedRunError:
@@ -189,7 +189,8 @@ def evaluate(plain: DictConfig) -> None:
     results: list[Result] = []
     for folder in folders:
         try:
-            results.append(evaluator.evaluate(folder))
+            # runs of a sweep may differ in their seed alone, which their folders' names tell
+            results.append(evaluator.evaluate(folder, folder.name if len(folders) > 1 else None))
         except Exception as error:
             _report(error)
     if results:

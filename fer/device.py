@@ -54,6 +54,8 @@ def hardware(device: torch.device) -> str:
     """Return what a run computes on, in words."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
+    if device.type == "mps":
+        return f"Apple GPU ({_cpu_name()})"
     return f"{cpu_cores()} CPU cores ({_cpu_name()})"
 
 

@@ -1,7 +1,8 @@
 """Evaluate runs from their folders alone: scores, intervals, pictures and a report."""
 
+import math
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,11 +19,12 @@ from fer.data.batches import Batch
 from fer.data.datamodule import FaceDataModule
 from fer.data.faces import Faces, Split
 from fer.device import auto_precision, hardware, root_device
+from fer.errors import FerError
 from fer.explain import grad_cam
 from fer.figures import grad_cam_grid, mistakes, pr_curves, reliability
 from fer.models.preprocess import FaceModel
 from fer.report import Evaluation, write_report
-from fer.runs import check_data, make_folder, read_config, read_metrics, write_json
+from fer.runs import check_data, make_folder, read_config, read_environment, read_metrics, write_json
 from fer.scores import Scores, calibration, score
 
 Picture = tuple[str, str, Figure]  # title, caption and what is seen
@@ -69,7 +71,9 @@ def predict(
             faces = faces.to(device)
             logits, mirrored = model(faces).float(), model(faces.flip(-1)).float()
             plain.append(logits.cpu())
-            flipped.append(((logits.softmax(1) + mirrored.softmax(1)) / 2).log().cpu())
+            # the mean of the probabilities, in logarithms: a sure network's would underflow
+            both = torch.logaddexp(logits.log_softmax(1), mirrored.log_softmax(1)) - math.log(2)
+            flipped.append(both.cpu())
     return torch.cat(plain), torch.cat(flipped)
 
 
@@ -91,12 +95,19 @@ class Evaluator:
         self.data_root = data_root
         self._data: FaceDataModule | None = None
 
-    def evaluate(self, folder: Path) -> Result:
+    def evaluate(self, folder: Path, name: str | None = None) -> Result:
         """Score a run's best model, and write `metrics.json` and `report.html` into the run's folder.
+
+        Args:
+            folder: The run's folder.
+            name: What to call it; its model's name by default.
 
         Raises:
             FerError: If the run cannot be loaded, or its data are not what it was trained on.
         """
+        metrics = read_metrics(folder) or {}
+        if metrics.get("status") == "failed":
+            raise FerError(f"'{folder}' failed in training: {metrics.get('error')}")
         config, trained = load_run(folder)
         data = self._read(config)
         digest = check_data(folder, data.digest, data.all_faces.source)
@@ -106,7 +117,9 @@ class Evaluator:
         faces = data.faces[self.split]
         labels = torch.from_numpy(faces.labels)
         scores, scores_flip = score(logits, labels, trained.classes), score(flipped, labels, trained.classes)
-        result = Result(folder, trained.name, scores, scores_flip, folder / "evaluation" / self.split / "report.html")
+        result = Result(
+            folder, name or trained.name, scores, scores_flip, folder / "evaluation" / self.split / "report.html"
+        )
         facts = self._facts(folder, trained, digest)
         make_folder(result.report.parent, "evaluate a copy of the run in a folder that can")
         write_json(
@@ -118,27 +131,30 @@ class Evaluator:
 
     def _read(self, config: TrainConfig) -> FaceDataModule:
         """Return the faces that a run means, those of the run before where they are the same."""
-        if self.data_root is not None:
-            config.data.root = self.data_root
-        if self._data is None or not _same_source(self._data.config, config.data):
-            config.data.oversample.enabled = False  # no split is scored with copies in it
-            self._data = FaceDataModule(config.data, seed=config.seed)
+        data = replace(
+            config.data,
+            root=self.data_root or config.data.root,
+            oversample=replace(config.data.oversample, enabled=False),  # no split is scored with copies in it
+        )
+        if self._data is None or not _same_source(self._data.config, data):
+            self._data = FaceDataModule(data, seed=config.seed)
             self._data.setup()
         return self._data
 
     def _facts(self, folder: Path, trained: Trained, digest: str | None) -> dict[str, Any]:
         """Return what the figures depend on, from the run's own record."""
-        metrics = read_metrics(folder) or {}
+        record = read_environment(folder)
         return {
             "model": trained.name,
             "split": self.split,
             "checkpoint": "best.ckpt",
             "epoch": trained.epoch,
-            "seed": metrics.get("seed"),
-            "commit": metrics.get("commit"),
+            "seed": record.get("seed"),
+            "commit": record.get("commit"),
             "data": digest or "unknown: environment.json is missing",
-            "trained on": metrics.get("hardware"),
+            "trained on": record.get("hardware"),
             "evaluated on": hardware(self.device),
+            "versions": ", ".join(f"{name} {number}" for name, number in record.get("versions", {}).items()),
             "date": datetime.now().isoformat(timespec="seconds"),
         }
 

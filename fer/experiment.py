@@ -2,6 +2,8 @@
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,11 @@ from fer.callbacks.dashboard import Dashboard, log_hparams
 from fer.callbacks.history import History
 from fer.callbacks.progress import Throughput, TrainingBar
 from fer.callbacks.stop import CleanStop
-from fer.classifier import EmotionClassifier
+from fer.classifier import DivergedError, EmotionClassifier
 from fer.config import TrainConfig, check_numbers, choose
 from fer.data.datamodule import FaceDataModule
 from fer.device import auto_precision, root_device
-from fer.errors import FerError
+from fer.errors import FerError, first_line
 from fer.figures import curves, png_bytes
 from fer.runs import environment, make_folder, write_config, write_json
 
@@ -28,6 +30,31 @@ log = logging.getLogger(__name__)
 
 EPOCHS = {"sample": 10, "fer2013": 30, "folder": 30}
 MONITORS = {"val/acc": "max", "val/f1": "max", "val/loss": "min"}
+
+
+class RunCheckpoint(ModelCheckpoint):
+    """Finds its files where the run's folder lies now, so that a run can be moved and resumed.
+
+    Lightning forgets the best score when the folder is another than before, and would overwrite the best
+    checkpoint with the first one after the resume.
+    """
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Keep the state before an interruption, but not that of a training which diverged."""
+        if not isinstance(exception, DivergedError):
+            super().on_exception(trainer, pl_module, exception)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the paths to be below the run's folder."""
+        folder = Path(str(self.dirpath))
+
+        def here(path: str) -> str:
+            return str(folder / Path(path).name) if path else path
+
+        names = ("best_model_path", "kth_best_model_path", "last_model_path")
+        moved = {name: here(state_dict[name]) for name in names if name in state_dict}
+        kept = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **moved, "dirpath": self.dirpath, "best_k_models": kept})
 
 
 class InterruptedRunError(FerError):
@@ -44,6 +71,7 @@ def validate(config: TrainConfig) -> None:
     choose(config.optim.schedule, ("cosine", "linear", "constant"), "optim.schedule")
     choose(config.optim.class_weights, ("none", "balanced"), "optim.class_weights")
     choose(config.trainer.monitor, tuple(MONITORS), "trainer.monitor")
+    choose(config.trainer.precision, ("auto", "32-true", "bf16-mixed", "16-mixed"), "trainer.precision")
     epochs = config.trainer.max_epochs
     if epochs != "auto" and (not isinstance(epochs, int) or epochs < 1):
         raise FerError(f"trainer.max_epochs: '{epochs}' is neither 'auto' nor a positive number")
@@ -98,8 +126,8 @@ class Experiment:
             config.seed,
         )
 
-    def _checkpoint(self, name: str, **options: Any) -> ModelCheckpoint:
-        return ModelCheckpoint(self.folder, name, save_on_train_epoch_end=True, enable_version_counter=False, **options)
+    def _checkpoint(self, name: str, **options: Any) -> RunCheckpoint:
+        return RunCheckpoint(self.folder, name, save_on_train_epoch_end=True, enable_version_counter=False, **options)
 
     def _trainer(self) -> L.Trainer:
         config = self.config.trainer
@@ -133,7 +161,7 @@ class Experiment:
                 use_distributed_sampler=False,  # EpochBatches shares out by itself
             )
         except (ValueError, TypeError, RuntimeError, ImportError, MisconfigurationException) as error:
-            raise FerError(f"trainer: {str(error).splitlines()[0]}") from error
+            raise FerError(f"trainer: {first_line(error)}") from error
 
     def run(self) -> dict[str, Any]:
         """Train, evaluate the best checkpoint once, and write what came of it.
@@ -165,38 +193,49 @@ class Experiment:
         record = environment(self.config.seed, self.data.digest, self.data.all_faces.source, device)
         path = self.folder / "environment.json"
         if self.resume and path.is_file():
-            first = json.loads(path.read_text())
+            first = json.loads(path.read_text(encoding="utf-8"))
             record = {**first, "resumed": [*first.get("resumed", []), record]}
         write_json(path, record)
         return record
 
     def _fit(self) -> None:
         last = self.folder / "last.ckpt" if self.resume else None
-        try:
+        with self._interruptible():
             self.trainer.fit(self.classifier, datamodule=self.data, ckpt_path=last)
-        except SystemExit as stop:  # Lightning's answer to Ctrl-C
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Turn Lightning's answer to Ctrl-C, an exit, into an error that says how to go on."""
+        try:
+            yield
+        except SystemExit as stop:
             self._write_curves()
+            way = f"resume={self.folder}" if (self.folder / "last.ckpt").is_file() else "… (no step was done yet)"
             raise InterruptedRunError(
-                f"Stopped. Everything so far lies in {self.folder}; go on with: python train.py resume={self.folder}"
+                f"Stopped. Everything so far lies in {self.folder}; go on with: python train.py {way}"
             ) from stop
 
     def _evaluate(self) -> dict[str, float]:
         """Evaluate the checkpoint that validation chose: the one time that a run sees the test split."""
         self.trainer.loggers = []  # the charts show training alone; what it came to stands in HPARAMS
-        options: Any = {"datamodule": self.data, "ckpt_path": self.best.best_model_path, "verbose": False}
-        val = self.trainer.validate(self.classifier, **options)[0]
-        return {**val, **self.trainer.test(self.classifier, **options)[0]}
+        # only the weights: given the checkpoint's path, Lightning would also set the history back to its epoch
+        best = torch.load(self.best.best_model_path, map_location="cpu", weights_only=True)
+        self.classifier.load_state_dict(best["state_dict"])
+        self.best_epoch = int(best["epoch"]) + 1
+        options: Any = {"datamodule": self.data, "verbose": False}
+        with self._interruptible():
+            val = self.trainer.validate(self.classifier, **options)[0]
+            return {**val, **self.trainer.test(self.classifier, **options)[0]}
 
     def _metrics(self, figures: dict[str, float], record: dict[str, Any]) -> dict[str, Any]:
-        best_epoch = int(torch.load(self.best.best_model_path, map_location="cpu", weights_only=True)["epoch"]) + 1
-        row = next(row for row in self.history.rows if row["epoch"] == best_epoch)
+        row = next(row for row in self.history.rows if row["epoch"] == self.best_epoch)
         parameters = list(self.classifier.parameters())
         return {
             "status": "finished",
             "model": self.config.model.name,
             "seed": self.config.seed,
             "monitor": self.config.trainer.monitor,
-            "best_epoch": best_epoch,
+            "best_epoch": self.best_epoch,
             "epochs": len(self.history.rows),
             "train": {"loss": row["train/loss"], "acc": row["train/acc"]},
             "val": {name: figures[f"val/{name}"] for name in ("loss", "acc", "f1")},

@@ -43,9 +43,9 @@ def emotion_indices(names: Sequence[str], where: str) -> tuple[int, ...]:
     """
     indices = []
     for name in names:
-        index = emotion_index(name)
+        index = emotion_index(str(name))
         if index is None:
-            near = get_close_matches(name, EMOTIONS, n=1)
+            near = get_close_matches(str(name), EMOTIONS, n=1)
             hint = f"; did you mean '{near[0]}'?" if near else ""
             raise FerError(f"{where}: '{name}' is no emotion; known are {', '.join(EMOTIONS)}{hint}")
         indices.append(index)

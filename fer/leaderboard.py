@@ -1,6 +1,5 @@
 """A sweep's results in one table: Markdown, CSV, a picture and the terminal."""
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -11,7 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from fer.figures import leaderboard, png_bytes
-from fer.runs import read_config, read_metrics
+from fer.files import csv_text, write_whole
+from fer.runs import INERT, read_config, read_metrics
 
 
 class Reference(NamedTuple):
@@ -44,7 +44,7 @@ FIGURES: dict[str, Callable[[Mapping[str, Any]], float]] = {
 # what "auto" and None in a run that never started would have become
 RESOLVED = {"data.name", "data.digest", "trainer.max_epochs"}
 # keys by which runs of one group may differ
-APART = {"seed", "logs", "resume", "data.root", "data.cache_dir", "trainer.progress_bar"}
+APART = {"seed", *map(".".join, INERT)}
 
 
 class Run(NamedTuple):
@@ -144,11 +144,8 @@ def write_leaderboard(folder: Path) -> list[dict[str, Any]]:
     table = rows(collect(folder))
     if not table:
         return table
-    with (folder / "leaderboard.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(table[0]))
-        writer.writeheader()
-        writer.writerows(table)
-    (folder / "leaderboard.md").write_text(markdown(table))
+    write_whole(folder / "leaderboard.csv", csv_text(table, list(table[0])))
+    write_whole(folder / "leaderboard.md", markdown(table))
     finished = [row for row in table if row["status"] == "finished"]
     if finished:
         (folder / "leaderboard.png").write_bytes(png_bytes(leaderboard(finished)))

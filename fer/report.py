@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from fer.figures import confusion_matrix, curves, png_bytes
+from fer.files import write_whole
 from fer.scores import METRICS, Scores
 
 _NAMES = {
@@ -78,12 +78,7 @@ def write_report(evaluation: Evaluation, path: Path) -> None:
         config=json.dumps(evaluation.config, indent=2, default=str, ensure_ascii=False),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(page, encoding="utf-8")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_whole(path, page)
 
 
 def _figures(evaluation: Evaluation) -> list[tuple[str, str, Figure]]:

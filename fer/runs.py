@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fer.config import TrainConfig
 from fer.device import hardware
 from fer.errors import FerError, first_line
+from fer.files import write_whole
 
 PACKAGES = (
     "fer-lightning",
@@ -61,9 +62,17 @@ def single_folder(config: TrainConfig) -> Path:
         return Path(os.environ[SHARED_FOLDER])
     stem = Path(config.logs) / config.model.name / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     folder, number = stem, 1
-    while folder.exists():
-        number += 1
-        folder = stem.with_name(f"{stem.name}-{number}")
+    while True:  # made, not only looked for: runs that start in the same second must not share it
+        try:
+            folder.mkdir(parents=True)
+            break
+        except FileExistsError:
+            if not folder.is_dir():
+                break  # make_folder says what is in the way
+            number += 1
+            folder = stem.with_name(f"{stem.name}-{number}")
+        except OSError:
+            break  # likewise
     os.environ[SHARED_FOLDER] = str(folder)
     return folder
 
@@ -109,15 +118,22 @@ def remove_empty(folder: Path, top: Path) -> None:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON in one step: readers see the old file or the new one."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(content, indent=2) + "\n")
-    partial.replace(path)
+    write_whole(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def read_metrics(folder: Path) -> dict[str, Any] | None:
     """Return a run's `metrics.json`, or None where there is none that can be read."""
+    return _read_json(folder / "metrics.json")
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    """Return a run's `environment.json`; empty where there is none that can be read."""
+    return _read_json(folder / "environment.json") or {}
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
     try:
-        content = json.loads((folder / "metrics.json").read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
@@ -125,7 +141,7 @@ def read_metrics(folder: Path) -> dict[str, Any] | None:
 
 def write_config(folder: Path, config: TrainConfig) -> None:
     """Write a run's full configuration."""
-    (folder / "config.yaml").write_text(yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True))
+    write_whole(folder / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True))
 
 
 def read_config(folder: Path) -> DictConfig:
@@ -160,9 +176,8 @@ def check_data(folder: Path, digest: str, source: str) -> str | None:
     Raises:
         FerError: If they differ.
     """
-    try:
-        trained_on = json.loads((folder / "environment.json").read_text())["data"]["digest"]
-    except (OSError, ValueError, KeyError, TypeError):
+    trained_on = read_environment(folder).get("data", {}).get("digest")
+    if trained_on is None:
         return None
     if trained_on != digest:
         raise FerError(

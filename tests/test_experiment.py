@@ -19,7 +19,10 @@ from fer.build import build_transforms
 from fer.config import TrainConfig
 from fer.data.datamodule import FaceDataModule
 from fer.data.faces import Faces, Split
+from fer.errors import FerError
+from fer.evaluation import load_run
 from fer.experiment import Experiment, InterruptedRunError
+from fer.runs import single_folder
 from tests.conftest import PREFIXES, composed, write_kaggle
 
 SMALL = (
@@ -116,11 +119,38 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(tiny_folder: Path, step: in
         stopped.run()
     assert torch.load("stopped/last.ckpt", weights_only=True)["global_step"] == step
     assert not Path("stopped/metrics.json").exists()
-    metrics = experiment(composed(*SMALL), tiny_folder, "stopped", resume=True).run()
-    assert_same(weights("whole"), weights("stopped"))
-    assert_same(weights("whole", "best.ckpt"), weights("stopped", "best.ckpt"))
-    assert metrics["epochs"] == 2
-    assert metrics["val"] == json.loads(Path("whole/metrics.json").read_text())["val"]
+    Path("stopped").rename("moved")  # to another machine, say
+    metrics = experiment(composed(*SMALL), tiny_folder, "moved", resume=True).run()
+    assert_same(weights("whole"), weights("moved"))
+    assert_same(weights("whole", "best.ckpt"), weights("moved", "best.ckpt"))
+    whole = json.loads(Path("whole/metrics.json").read_text())
+    assert [metrics[key] for key in ("epochs", "best_epoch", "train", "val", "test")] == [
+        whole[key] for key in ("epochs", "best_epoch", "train", "val", "test")
+    ]
+    assert not Path("stopped").exists()
+
+
+def test_a_moved_run_keeps_its_best_checkpoint(tiny_folder: Path) -> None:
+    """The best score must be known after the move: a rate of nothing lets no later epoch be better."""
+    config = composed(*SMALL, "trainer.max_epochs=3", "optim.lr=0", "optim.warmup_epochs=0")
+    stopped = experiment(config, tiny_folder, "here")
+    per_epoch = len(stopped.data.train_dataloader())
+    stopped.trainer.callbacks.insert(0, StopAt(2 * per_epoch + 1))  # type: ignore[attr-defined]
+    with pytest.raises(InterruptedRunError):
+        stopped.run()
+    best = stopped.best.best_model_score
+    Path("here").rename("there")
+    resumed = experiment(
+        composed(*SMALL, "trainer.max_epochs=3", "optim.lr=0", "optim.warmup_epochs=0"),
+        tiny_folder,
+        "there",
+        resume=True,
+    )
+    metrics = resumed.run()
+    assert resumed.best.best_model_score is not None and best is not None
+    assert float(resumed.best.best_model_score) >= float(best)
+    assert Path(resumed.best.best_model_path).parent == Path("there").resolve()
+    assert metrics["epochs"] == 3
 
 
 def test_private_test_selects_nothing(tiny_folder: Path, tiny_faces: Faces, tmp_path: Path) -> None:
@@ -185,8 +215,50 @@ def test_validation_and_test_hold_no_augmented_copy(tiny_folder: Path, tiny_face
         assert not copies & {face.tobytes() for face in shown}
 
 
-def test_class_weights_and_other_choices_reach_the_training(tiny_folder: Path) -> None:
-    config = composed(*SMALL, "optim.class_weights=balanced", "optim.optimizer=adamw", "trainer.patience=1")
+def test_early_stopping_ends_a_training_that_learns_nothing(tiny_folder: Path) -> None:
+    config = composed(*SMALL, "trainer.max_epochs=9", "optim.lr=0", "trainer.patience=2", "trainer.monitor=val/f1")
+    config.data.augment.classes = "none"
+    config.trainer.monitor = "val/loss"
+    metrics = experiment(config, tiny_folder, "run").run()
+    assert metrics["best_epoch"] < metrics["epochs"] < 9
+    with Path("run/metrics.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == metrics["epochs"]
+    assert metrics["monitor"] == "val/loss"
+
+
+def test_a_compiled_training_leaves_a_checkpoint_that_loads_uncompiled(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the eager backend traces and guards as any other, but needs no compiler and no minute
+    monkeypatch.setattr(
+        torch.nn.Module,
+        "compile",
+        lambda self: setattr(self, "_compiled_call_impl", torch.compile(self._call_impl, backend="eager")),
+    )
+    metrics = experiment(composed(*SMALL, "trainer.compile=true", "trainer.max_epochs=1"), tiny_folder, "run").run()
+    assert metrics["status"] == "finished"
+    assert not [name for name in weights("run") if "_orig_mod" in name]
+    _, trained = load_run(Path("run"))
+    assert trained.epoch == 1
+
+
+def test_a_diverged_training_says_so_and_keeps_no_checkpoint_of_it(tiny_folder: Path) -> None:
+    run = experiment(composed(*SMALL, "optim.lr=1e30", "trainer.gradient_clip=null"), tiny_folder, "run")
+    with pytest.raises(FerError, match=r"diverged.*optim\.lr"):
+        run.run()
+    assert not list(Path("run").glob("*.ckpt"))
+    assert not Path("run/metrics.json").exists()
+
+
+def test_runs_that_start_in_the_same_second_have_folders_of_their_own() -> None:
+    config = composed(*SMALL)
+    folders = {single_folder(config) for _ in range(3)}
+    assert len(folders) == 3
+    assert all(folder.is_dir() for folder in folders)
+
+
+def test_class_weights_and_the_optimizer_reach_the_training(tiny_folder: Path) -> None:
+    config = composed(*SMALL, "optim.class_weights=balanced", "optim.optimizer=adamw", "trainer.channels_last=false")
     run = experiment(config, tiny_folder, "run")
     weights_used = run.classifier.class_weights
     assert isinstance(weights_used, Tensor)

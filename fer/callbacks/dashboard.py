@@ -1,5 +1,6 @@
 """What TensorBoard shows besides the scalars."""
 
+import copy
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -95,14 +96,13 @@ def _writer(trainer: L.Trainer) -> SummaryWriter | None:
 
 
 def _add_graph(writer: SummaryWriter, module: EmotionClassifier, size: int) -> None:
-    network, training = module.network, module.network.training
+    # a compiled network cannot be traced, but its copy is not compiled
+    network = copy.deepcopy(module.network).eval()
     faces = torch.zeros(1, 1, size, size, dtype=torch.uint8, device=module.device)
     with warnings.catch_warnings(), torch.no_grad():
         # the tracer warns of every shape it takes as fixed; the picture of the graph needs no more
         warnings.simplefilter("ignore")
-        network.eval()
         writer.add_graph(network, faces, verbose=False)
-    network.train(training)
 
 
 def log_hparams(logger: TensorBoardLogger, config: TrainConfig, metrics: Mapping[str, Any]) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
 
+from fer.files import csv_text, write_whole
+
 Row = dict[str, float]
 
 
@@ -60,13 +62,10 @@ class History(Checkpoint):
 def write_rows(rows: list[Row], path: Path) -> None:
     """Write rows to a CSV whose columns are all the names that occur."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        writer.writerows(rows)
+    write_whole(path, csv_text(rows, names))
 
 
 def read_rows(path: Path) -> list[Row]:
     """Read what `write_rows` wrote; a figure that an epoch lacks is left out of its row."""
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]

@@ -40,7 +40,7 @@ class Augmenter:
         classes: Labels of the faces to transform.
     """
 
-    def __init__(self, transforms: Sequence[A.BasicTransform], classes: Sequence[int]) -> None:
+    def __init__(self, transforms: Sequence[A.BasicTransform | A.BaseCompose], classes: Sequence[int]) -> None:
         # one grey channel is what the faces have: shape checks and conversions would only cost time
         self.compose = A.Compose(list(transforms))
         self.classes = np.asarray(classes, dtype=np.int64)

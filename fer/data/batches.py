@@ -48,10 +48,6 @@ class FaceDataset(Dataset[Batch]):
             images = self.augmenter(images, labels, request.seed)
         return torch.from_numpy(images)[:, None], torch.from_numpy(labels)
 
-    def __getitem__(self, row: int) -> Batch:
-        """Return a batch of one face as it lies in memory."""
-        return self.__getitems__(BatchRequest(np.array([row]), 0))
-
 
 def keep(batch: Any) -> Batch:
     """Collate nothing: the data set makes whole batches."""

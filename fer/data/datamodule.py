@@ -16,7 +16,7 @@ from fer.data.augment import Augmenter, augmented_classes
 from fer.data.balance import Oversampling, load_oversampled, oversample
 from fer.data.batches import Batch, EpochBatches, FaceDataset, keep
 from fer.data.faces import SPLITS, Faces, Split
-from fer.data.sources import GET_FER2013, read_source
+from fer.data.sources import GET_FER2013, looked_for, read_source
 from fer.device import cpu_cores
 from fer.errors import FerError
 
@@ -38,7 +38,9 @@ class FaceDataModule(L.LightningDataModule):
         counts: Training faces per class before and after oversampling. Filled by `setup`.
     """
 
-    def __init__(self, config: DataConfig, transforms: Sequence[A.BasicTransform] = (), seed: int = 0) -> None:
+    def __init__(
+        self, config: DataConfig, transforms: Sequence[A.BasicTransform | A.BaseCompose] = (), seed: int = 0
+    ) -> None:
         super().__init__()
         self.config = config
         self.seed = seed
@@ -69,8 +71,9 @@ class FaceDataModule(L.LightningDataModule):
                 raise FerError(f"{faces.source}: the {split} split is empty; see the README on bringing your own data")
         if self.source == "sample" and self.config.name == "auto":
             log.warning(
-                "FER2013 was not found: this run learns from the embedded sample of drawn faces instead. "
-                "For the real data, %s.",
+                "FER2013 was not found (looked for %s): this run learns from the embedded sample of drawn faces "
+                "instead. For the real data, %s.",
+                looked_for(),
                 GET_FER2013,
             )
         for note in faces.notes:
@@ -89,8 +92,10 @@ class FaceDataModule(L.LightningDataModule):
     def _oversampling(self) -> Oversampling:
         config = self.config.oversample
         classes: Any = config.classes
+        if classes != "auto" and not isinstance(classes, list):
+            raise FerError(f"data.oversample.classes: give a list of emotions or 'auto', not '{classes}'")
         return Oversampling(
-            classes=classes if isinstance(classes, str) else tuple(classes),  # type: ignore[arg-type]
+            classes=classes if classes == "auto" else tuple(map(str, classes)),
             target=config.target,
             rotation=config.rotation,
             shift=config.shift,

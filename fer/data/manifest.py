@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fer.data.trees import is_litter
 from fer.errors import FerError
 
 ROWS = "manifest.csv"
@@ -118,7 +119,7 @@ def check_files(folder: Path, rows: Sequence[Row]) -> None:
     found: set[str] = set()
     for entry in os.scandir(folder):
         if entry.is_dir():
-            found.update(f"{entry.name}/{name}" for name in os.listdir(entry.path))  # noqa: PTH208  # names suffice
+            found.update(f"{entry.name}/{name}" for name in os.listdir(entry.path) if not is_litter(name))  # noqa: PTH208  # names suffice
     missing, extra = wanted - found, found - wanted
     if missing:
         raise damaged(folder, f"{len(missing)} of its {len(wanted)} pictures are missing, {min(missing)} for one")

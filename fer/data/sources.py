@@ -27,6 +27,12 @@ def find_fer2013(root: str | None) -> Path | None:
     return next((path for path in candidates if path.exists()), None)
 
 
+def looked_for() -> str:
+    """Return the places where FER2013 was looked for, in words."""
+    named = os.environ.get("FER2013_ROOT")
+    return "data/fer2013, and FER2013_ROOT is not set" if named is None else f"data/fer2013 and FER2013_ROOT={named}"
+
+
 def read_source(config: DataConfig) -> tuple[Faces, str]:
     """Read the faces that a configuration means.
 
@@ -48,11 +54,11 @@ def read_source(config: DataConfig) -> tuple[Faces, str]:
     root = find_fer2013(config.root)
     if config.download and (root is None or not root.exists()):
         root = download_fer2013()
+        config.root = str(root)  # what a later evaluation or resume reads
     if root is not None:
         return _load(root, cache, config), "fer2013"
     if name == "fer2013":
-        tried = "data/fer2013" + ("" if "FER2013_ROOT" in os.environ else ", and FER2013_ROOT is not set")
-        raise FerError(f"data=fer2013: FER2013 was not found (looked for {tried}); {GET_FER2013}")
+        raise FerError(f"data=fer2013: FER2013 was not found (looked for {looked_for()}); {GET_FER2013}")
     return draw_faces(size=config.size), "sample"
 
 

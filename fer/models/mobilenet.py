@@ -125,6 +125,8 @@ class MobileNet(nn.Module):
         self.features: nn.Sequential = mobilenet_v2(weights=None).features
         load_backbone(self.features, weights)
         self.taps = tuple(taps)
+        if not set(self.taps) <= set(range(len(self.features))):
+            raise ValueError(f"taps are {list(self.taps)}; the blocks are 0 to {len(self.features) - 1}")
         self.grids = dict(zip(self.taps, grids, strict=True))
         self.backbone_lr = backbone_lr
         inputs = sum(self._out_channels(tap) * grid**2 for tap, grid in self.grids.items())
@@ -145,6 +147,8 @@ class MobileNet(nn.Module):
 
     def _freeze(self, trainable_layers: int) -> None:
         layers = keras_layers(self.features)
+        if not 0 <= trainable_layers <= len(layers):
+            raise ValueError(f"trainable_layers is {trainable_layers}; the backbone has {len(layers)}")
         trainable = layers[len(layers) - trainable_layers :]
         self.trained = [layer for layer in trainable if layer is not None]
         self.features.requires_grad_(False)
