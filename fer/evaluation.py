@@ -105,9 +105,9 @@ class Evaluator:
         Raises:
             FerError: If the run cannot be loaded, or its data are not what it was trained on.
         """
-        metrics = read_metrics(folder) or {}
-        if metrics.get("status") == "failed":
-            raise FerError(f"'{folder}' failed in training: {metrics.get('error')}")
+        failure = (read_metrics(folder) or {}).get("error")
+        if failure and not (folder / "best.ckpt").is_file():
+            raise FerError(f"'{folder}' failed in training: {failure}")
         config, trained = load_run(folder)
         data = self._read(config)
         digest = check_data(folder, data.digest, data.all_faces.source)

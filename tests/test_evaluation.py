@@ -44,7 +44,7 @@ def test_a_sweep_gives_one_table_and_a_report_for_each_run(evaluated: Sweep) -> 
     for model in ("cnn10", "cnn12"):
         report = run_of(evaluated, model) / "evaluation" / "test" / "report.html"
         assert report.is_file()
-        assert f"{model}: {report}" in evaluated.told.out
+        assert f"{run_of(evaluated, model).name}: {report}" in evaluated.told.out
         scores = figures(run_of(evaluated, model))
         low, high = scores["intervals"]["accuracy"]
         assert f"{100 * scores['accuracy']:.2f} [{100 * low:.2f}, {100 * high:.2f}]" in evaluated.told.out
