@@ -9,8 +9,9 @@ from tests.conftest import command
 
 
 @pytest.mark.slow
-def test_the_first_command_learns_emotions_in_four_minutes() -> None:
-    result = command("train.py", "model=cnn10", timeout=240)
+def test_the_first_command_learns_emotions() -> None:
+    # on two idle cores it takes a minute; a busy machine fails no test
+    result = command("train.py", "model=cnn10", timeout=900)
     assert result.returncode == 0, result.stderr
     assert "FER2013 was not found" in result.stderr
     (metrics,) = Path("logs/cnn10").glob("*/metrics.json")
