@@ -20,12 +20,12 @@ def say(text: str) -> None:
 
 def counts_table(data: FaceDataModule) -> Table:
     """Return the training faces of each class, before and after oversampling."""
-    table = Table(title="Training faces")
+    table = Table(title="Training faces as read and after oversampling")
     table.add_column("")
     for name in data.all_faces.classes:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("all", justify="right")
-    for label, counts in (("read", data.counts["before"]), ("oversampled", data.counts["after"])):
+    for label, counts in (("read", data.counts["before"]), ("after", data.counts["after"])):
         table.add_row(label, *map(str, counts), str(np.sum(counts)))
     return table
 
