@@ -23,7 +23,7 @@ def test_a_run_says_what_it_did_and_where_it_lies(tiny_folder: Path) -> None:
     assert told.returncode == 0, told.stderr
     assert told.stderr.startswith("Data: ")
     (folder,) = Path("logs/cnn10").iterdir()
-    assert re.search(r"oversampled\s+│(\s+\d+\s+│){7}", told.stdout)
+    assert re.search(r"after\s+│(\s+\d+\s+│){7}", told.stdout)
     for line in (f"everything: {folder}", f"python evaluate.py run={folder}", "tensorboard --logdir logs"):
         assert line in told.stdout
     metrics = read_metrics(folder)
