@@ -86,6 +86,8 @@ def build_transforms(config: AugmentConfig) -> list[A.BasicTransform | A.BaseCom
     """
     transforms = []
     for name, arguments in config.transforms.items():
+        if arguments is None:  # left out by an experiment
+            continue
         transform = _instantiate(f"data.augment.transforms.{name}", arguments, {})
         if not isinstance(transform, A.BasicTransform | A.BaseCompose):
             raise FerError(f"data.augment.transforms.{name}: not an albumentations transform")

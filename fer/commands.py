@@ -193,6 +193,11 @@ def evaluate(plain: DictConfig) -> None:
             results.append(evaluator.evaluate(folder, folder.name if len(folders) > 1 else None))
         except Exception as error:
             _report(error)
+    if config.ensemble and len(results) == len(folders):
+        try:
+            results.append(evaluator.average(results, Path(config.run)))
+        except Exception as error:
+            _report(error)
     if results:
         console.print(results_table(split, results))
     for result in results:

@@ -86,6 +86,8 @@ class OptimConfig:
     warmup_epochs: float = 1.0
     label_smoothing: float = 0.1
     class_weights: str = "none"
+    ema: float | None = None
+    start_scale: float | None = None
 
 
 @dataclass
@@ -101,6 +103,7 @@ class TrainerConfig:
     monitor: str = "val/acc"
     channels_last: bool = True
     compile: bool = False
+    test: bool = True
     progress_bar: bool = True
 
 
@@ -123,6 +126,7 @@ class EvaluateConfig:
 
     run: str = "???"
     split: str = "test"
+    ensemble: bool = False
     data_root: str | None = None
     accelerator: str = "auto"
 
@@ -186,6 +190,8 @@ def check_numbers(config: TrainConfig) -> None:
         "optim.momentum": (config.optim.momentum, 0, 1),
         "optim.warmup_epochs": (config.optim.warmup_epochs, 0, float("inf")),
         "optim.label_smoothing": (config.optim.label_smoothing, 0, 1),
+        "optim.ema": (config.optim.ema, 0, 1),
+        "optim.start_scale": (config.optim.start_scale, 0.25, 1),
         "trainer.gradient_clip": (config.trainer.gradient_clip, 0, float("inf")),
         "trainer.patience": (config.trainer.patience, 0, float("inf")),
     }

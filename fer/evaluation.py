@@ -1,7 +1,6 @@
 """Evaluate runs from their folders alone: scores, intervals, pictures and a report."""
 
-import math
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
@@ -10,19 +9,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
 from fer.callbacks.history import read_rows
 from fer.checkpoint import Trained, load_trained
 from fer.config import DataConfig, TrainConfig, checked
-from fer.data.batches import Batch
 from fer.data.datamodule import FaceDataModule
 from fer.data.faces import Faces, Split
+from fer.data.leaks import identical_to_any
 from fer.device import auto_precision, hardware, root_device
 from fer.errors import FerError
 from fer.explain import grad_cam
 from fer.figures import grad_cam_grid, mistakes, pr_curves, reliability
 from fer.models.preprocess import FaceModel
+from fer.prediction import average, predict
 from fer.report import Evaluation, write_report
 from fer.runs import check_data, make_folder, read_config, read_environment, read_metrics, write_json
 from fer.scores import Scores, calibration, score
@@ -31,13 +32,29 @@ Picture = tuple[str, str, Figure]  # title, caption and what is seen
 
 
 class Result(NamedTuple):
-    """What evaluating one run came to."""
+    """What evaluating one run, or the mean of several, came to.
 
-    folder: Path
+    Attributes:
+        name: The model's name.
+        scores: Its scores for each of `fer.prediction.VIEWS`, over the whole split.
+        leak_free: The same over the pictures that do not stand in training too; empty for the training split.
+        logits: Float32 (N, C) for each of the views.
+        classes: The class names in label order.
+        report: The page that shows it.
+    """
+
     name: str
-    scores: Scores
-    scores_flip: Scores
+    scores: Mapping[str, Scores]
+    leak_free: Mapping[str, Scores]
+    logits: Mapping[str, Tensor]
+    classes: tuple[str, ...]
     report: Path
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as plain values: the plain view's on top, the others and the leak-free ones below."""
+        leak_free = {view: scores.to_dict() for view, scores in self.leak_free.items()}
+        views = {view: scores.to_dict() for view, scores in self.scores.items() if view != "plain"}
+        return {**self.scores["plain"].to_dict(), **views, "leak_free": leak_free}
 
 
 def load_run(folder: Path) -> tuple[TrainConfig, Trained]:
@@ -48,33 +65,6 @@ def load_run(folder: Path) -> tuple[TrainConfig, Trained]:
     """
     config = checked(read_config(folder), TrainConfig)
     return config, load_trained(folder / "best.ckpt", config.model)
-
-
-def predict(
-    model: nn.Module, batches: Iterable[Batch], device: torch.device, low_precision: torch.dtype | None
-) -> tuple[Tensor, Tensor]:
-    """Return a model's logits without and with test-time flip.
-
-    Args:
-        model: Maps uint8 (N, 1, H, W) to logits (N, C); in evaluation mode, on `device`.
-        batches: Faces and labels.
-        device: Where to compute.
-        low_precision: Compute in mixed precision with this type, as Lightning does in training; None for float32.
-
-    Returns:
-        Two float32 tensors (N, C) on the CPU: the logits, and the logarithm of the mean of the probabilities of
-        each face and its mirror image.
-    """
-    plain, flipped = [], []
-    with torch.inference_mode(), torch.autocast(device.type, low_precision, enabled=low_precision is not None):
-        for faces, _ in batches:
-            faces = faces.to(device)
-            logits, mirrored = model(faces).float(), model(faces.flip(-1)).float()
-            plain.append(logits.cpu())
-            # the mean of the probabilities, in logarithms: a sure network's would underflow
-            both = torch.logaddexp(logits.log_softmax(1), mirrored.log_softmax(1)) - math.log(2)
-            flipped.append(both.cpu())
-    return torch.cat(plain), torch.cat(flipped)
 
 
 class Evaluator:
@@ -94,6 +84,7 @@ class Evaluator:
         self.device = root_device(accelerator)
         self.data_root = data_root
         self._data: FaceDataModule | None = None
+        self._leaked: NDArray[np.bool_] | None = None
 
     def evaluate(self, folder: Path, name: str | None = None) -> Result:
         """Score a run's best model, and write `metrics.json` and `report.html` into the run's folder.
@@ -113,21 +104,72 @@ class Evaluator:
         digest = check_data(folder, data.digest, data.all_faces.source)
         model = trained.model.to(self.device)
         batches = data.evaluation_dataloader(self.split)
-        logits, flipped = predict(model, batches, self.device, _low_precision(config.trainer.precision, self.device))
+        logits = predict(model, batches, self.device, _low_precision(config.trainer.precision, self.device))
         faces = data.faces[self.split]
-        labels = torch.from_numpy(faces.labels)
-        scores, scores_flip = score(logits, labels, trained.classes), score(flipped, labels, trained.classes)
-        result = Result(
-            folder, name or trained.name, scores, scores_flip, folder / "evaluation" / self.split / "report.html"
-        )
+        result = self._scored(folder, name or trained.name, trained.classes, logits)
         facts = self._facts(folder, trained, digest)
-        make_folder(result.report.parent, "evaluate a copy of the run in a folder that can")
-        write_json(
-            result.report.with_name("metrics.json"), {**facts, **scores.to_dict(), "flip": scores_flip.to_dict()}
-        )
-        pictures = [*_diagrams(faces, logits), *_cams(model, faces, logits, self.device)]
-        write_report(_evaluation(result, self.split, config, facts, pictures), result.report)
+        pictures = [*_diagrams(faces, logits["plain"]), *_cams(model, faces, logits["plain"], self.device)]
+        self._write(result, facts, asdict(config), pictures, _history(folder), trained.epoch)
         return result
+
+    def average(self, results: Sequence[Result], folder: Path) -> Result:
+        """Score the mean of several runs' probabilities, and write its figures and report into `folder`.
+
+        Raises:
+            FerError: If the runs were not trained on the same classes and data.
+        """
+        if len({(result.classes, result.logits["plain"].shape) for result in results}) > 1:
+            raise FerError("ensemble: the runs differ in their classes or data; average those of one data set")
+        assert self._data is not None
+        logits = {view: average([result.logits[view] for result in results]) for view in results[0].logits}
+        result = self._scored(folder, f"mean of {len(results)}", results[0].classes, logits)
+        facts = {
+            "runs": ", ".join(result.name for result in results),
+            "split": self.split,
+            "data": self._data.digest,
+            "evaluated on": hardware(self.device),
+        }
+        self._write(result, facts, {}, _diagrams(self._data.faces[self.split], logits["plain"]), [], None)
+        return result
+
+    def _scored(self, folder: Path, name: str, classes: tuple[str, ...], logits: Mapping[str, Tensor]) -> Result:
+        assert self._data is not None
+        labels = torch.from_numpy(self._data.faces[self.split].labels)
+        new = torch.from_numpy(~self._seen()) if self.split != "train" else torch.zeros(len(labels), dtype=torch.bool)
+        return Result(
+            name,
+            {view: score(some, labels, classes) for view, some in logits.items()},
+            {view: score(some[new], labels[new], classes) for view, some in logits.items() if new.any()},
+            logits,
+            classes,
+            folder / "evaluation" / self.split / "report.html",
+        )
+
+    def _seen(self) -> NDArray[np.bool_]:
+        """Return which of the split's pictures stand in training too; the same for all runs that share the data."""
+        assert self._data is not None
+        if self._leaked is None:
+            self._leaked = identical_to_any(self._data.faces[self.split], self._data.faces["train"])
+        return self._leaked
+
+    def _write(
+        self,
+        result: Result,
+        facts: dict[str, Any],
+        config: dict[str, Any],
+        pictures: list[Picture],
+        history: list[dict[str, float]],
+        epoch: int | None,
+    ) -> None:
+        make_folder(result.report.parent, "evaluate a copy of the run in a folder that can")
+        write_json(result.report.with_name("metrics.json"), {**facts, **result.to_dict()})
+        shown = {key: str(value) for key, value in facts.items()}
+        write_report(
+            Evaluation(
+                result.name, self.split, result.scores, result.leak_free, config, shown, history, pictures, epoch
+            ),
+            result.report,
+        )
 
     def _read(self, config: TrainConfig) -> FaceDataModule:
         """Return the faces that a run means, those of the run before where they are the same."""
@@ -137,7 +179,7 @@ class Evaluator:
             oversample=replace(config.data.oversample, enabled=False),  # no split is scored with copies in it
         )
         if self._data is None or not _same_source(self._data.config, data):
-            self._data = FaceDataModule(data, seed=config.seed)
+            self._data, self._leaked = FaceDataModule(data, seed=config.seed), None
             self._data.setup()
         return self._data
 
@@ -170,21 +212,9 @@ def _low_precision(precision: str, device: torch.device) -> torch.dtype | None:
     return {"bf16-mixed": torch.bfloat16, "bf16": torch.bfloat16, "16-mixed": torch.float16}.get(name)
 
 
-def _evaluation(
-    result: Result, split: Split, config: TrainConfig, facts: dict[str, Any], pictures: list[Picture]
-) -> Evaluation:
-    history = result.folder / "metrics.csv"
-    return Evaluation(
-        name=result.name,
-        split=split,
-        scores=result.scores,
-        scores_flip=result.scores_flip,
-        config=asdict(config),
-        facts={key: str(value) for key, value in facts.items()},
-        history=read_rows(history) if history.is_file() else [],
-        figures=pictures,
-        best_epoch=facts["epoch"],
-    )
+def _history(folder: Path) -> list[dict[str, float]]:
+    path = folder / "metrics.csv"
+    return read_rows(path) if path.is_file() else []
 
 
 def _diagrams(faces: Faces, logits: Tensor) -> list[Picture]:

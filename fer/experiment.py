@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from fer.build import build_model_for, class_weights, multiply_adds, plain_model
+from fer.callbacks.average import ExponentialAverage
 from fer.callbacks.dashboard import Dashboard, log_hparams
 from fer.callbacks.history import History
 from fer.callbacks.progress import Throughput, TrainingBar
@@ -139,6 +140,8 @@ class Experiment:
             self.best,
             self._checkpoint("last", save_on_exception=True),
         ]
+        if self.config.optim.ema is not None:
+            callbacks.append(ExponentialAverage(self.config.optim.ema))
         if config.patience is not None:
             callbacks.append(EarlyStopping(config.monitor, patience=config.patience, mode=MONITORS[config.monitor]))
         if config.progress_bar:
@@ -216,7 +219,7 @@ class Experiment:
             ) from stop
 
     def _evaluate(self) -> dict[str, float]:
-        """Evaluate the checkpoint that validation chose: the one time that a run sees the test split."""
+        """Evaluate the checkpoint that validation chose: the one time, if any, that a run sees the test split."""
         self.trainer.loggers = []  # the charts show training alone; what it came to stands in HPARAMS
         # only the weights: given the checkpoint's path, Lightning would also set the history back to its epoch
         best = torch.load(self.best.best_model_path, map_location="cpu", weights_only=True)
@@ -225,7 +228,7 @@ class Experiment:
         options: Any = {"datamodule": self.data, "verbose": False}
         with self._interruptible():
             val = self.trainer.validate(self.classifier, **options)[0]
-            return {**val, **self.trainer.test(self.classifier, **options)[0]}
+            return {**val, **(self.trainer.test(self.classifier, **options)[0] if self.config.trainer.test else {})}
 
     def _metrics(self, figures: dict[str, float], record: dict[str, Any]) -> dict[str, Any]:
         row = next(row for row in self.history.rows if row["epoch"] == self.best_epoch)
@@ -239,7 +242,9 @@ class Experiment:
             "epochs": len(self.history.rows),
             "train": {"loss": row["train/loss"], "acc": row["train/acc"]},
             "val": {name: figures[f"val/{name}"] for name in ("loss", "acc", "f1")},
-            "test": {name: figures[f"test/{name}"] for name in ("loss", "acc", "f1")},
+            "test": {name: figures[f"test/{name}"] for name in ("loss", "acc", "f1")}
+            if self.config.trainer.test
+            else None,
             "parameters": sum(parameter.numel() for parameter in parameters),
             "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
             "multiply_adds": self.multiply_adds,

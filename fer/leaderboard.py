@@ -29,14 +29,14 @@ REFERENCE: dict[str, Reference] = {
     "mnv2_ft": Reference(0.7160, 0.6256),
 }
 
-FIGURES: dict[str, Callable[[Mapping[str, Any]], float]] = {
+FIGURES: dict[str, Callable[[Mapping[str, Any]], float | None]] = {
     "train_acc": lambda run: run["train"]["acc"],
     "train_loss": lambda run: run["train"]["loss"],
     "val_acc": lambda run: run["val"]["acc"],
     "val_loss": lambda run: run["val"]["loss"],
     "val_f1": lambda run: run["val"]["f1"],
-    "test_acc": lambda run: run["test"]["acc"],
-    "test_f1": lambda run: run["test"]["f1"],
+    "test_acc": lambda run: run["test"] and run["test"]["acc"],  # None with trainer.test=false
+    "test_f1": lambda run: run["test"] and run["test"]["f1"],
     "seconds": lambda run: run["seconds"],
     "images_per_s": lambda run: run["images_per_s"],
 }
@@ -127,7 +127,8 @@ def _row(name: str, group: Sequence[Run]) -> dict[str, Any]:
         "error": first.get("error", ""),
     }
     for figure, get in FIGURES.items():
-        values = [get(run.metrics) for run in group] if finished else []
+        measured = [get(run.metrics) for run in group] if finished else []
+        values = [value for value in measured if value is not None]
         row[figure] = mean(values) if values else None
         row[f"{figure}_std"] = stdev(values) if len(values) > 1 else None
     for count in ("parameters", "trainable_parameters", "multiply_adds", "best_epoch", "epochs"):

@@ -32,8 +32,8 @@ class Evaluation:
     Attributes:
         name: The model's name.
         split: The split it was evaluated on.
-        scores: Its scores.
-        scores_flip: Its scores where the prediction is averaged with that of the mirrored picture.
+        scores: Its scores for each of `fer.prediction.VIEWS`.
+        leak_free: The same over the pictures that do not stand in training too; may be empty.
         config: The configuration of the run, in plain values.
         facts: Where the numbers come from: seed, commit, data hash, versions, hardware, epoch, date.
         history: A row per epoch, as `fer.figures.curves` takes it; empty where the run left none.
@@ -44,8 +44,8 @@ class Evaluation:
 
     name: str
     split: str
-    scores: Scores
-    scores_flip: Scores
+    scores: Mapping[str, Scores]
+    leak_free: Mapping[str, Scores]
     config: Mapping[str, Any]
     facts: Mapping[str, str]
     history: Sequence[Mapping[str, float]] = ()
@@ -71,6 +71,7 @@ def write_report(evaluation: Evaluation, path: Path) -> None:
         evaluation=evaluation,
         headlines=[_metric(evaluation, name) for name in _HEADLINES],
         metrics=[_metric(evaluation, name) for name in METRICS],
+        parts=_parts(evaluation),
         figures=[
             {"title": title, "caption": caption, "source": _data_uri(figure), "width": _css_pixels(figure)}
             for title, caption, figure in _figures(evaluation)
@@ -83,7 +84,7 @@ def write_report(evaluation: Evaluation, path: Path) -> None:
 
 def _figures(evaluation: Evaluation) -> list[tuple[str, str, Figure]]:
     """Return the figures that follow from the evaluation, and then those that came with it."""
-    scores = evaluation.scores
+    scores = evaluation.scores["plain"]
     caption = "Rows are the true class, columns the predicted one; colours and percentages are shares of a row."
     figures = [("Confusion", caption, confusion_matrix(scores.confusion, list(scores.per_class)))]
     if evaluation.history:
@@ -93,21 +94,37 @@ def _figures(evaluation: Evaluation) -> list[tuple[str, str, Figure]]:
 
 
 def _metric(evaluation: Evaluation, name: str) -> dict[str, str]:
-    """Return a metric as people read it: the value, its interval, the value with flip, the difference."""
-    plain, flipped = getattr(evaluation.scores, name), getattr(evaluation.scores_flip, name)
-    interval = evaluation.scores.intervals.get(name)
+    """Return a metric as people read it: the value and its interval, and the values with more views."""
     return {
         "name": _NAMES[name],
-        "value": _shown(name, plain),
-        "interval": f"{_shown(name, interval[0])} to {_shown(name, interval[1])}" if interval else "",
-        "flipped": _shown(name, flipped),
-        "change": _shown(name, flipped - plain, sign="+").removesuffix(" %"),
+        "value": _shown(name, getattr(evaluation.scores["plain"], name)),
+        "interval": _interval(evaluation.scores["plain"], name),
+        "flip": _shown(name, getattr(evaluation.scores["flip"], name)),
+        "ten": _shown(name, getattr(evaluation.scores["ten"], name)),
     }
 
 
-def _shown(name: str, value: float, sign: str = "") -> str:
-    text = format(value, f"{sign}.3f") if name == "loss" else format(100 * value, f"{sign}.1f") + " %"
-    return text.replace("-", "\N{MINUS SIGN}")
+def _parts(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Return the accuracy over the whole split and over what training has not seen, for each view."""
+    parts = {"the whole split": evaluation.scores, "no identical picture in training": evaluation.leak_free}
+    return [
+        {
+            "name": name,
+            "count": f"{views['plain'].count:,}",
+            "cells": [(_shown("accuracy", some.accuracy), _interval(some, "accuracy")) for some in views.values()],
+        }
+        for name, views in parts.items()
+        if views
+    ]
+
+
+def _interval(scores: Scores, name: str) -> str:
+    ends = scores.intervals.get(name)
+    return f"{_shown(name, ends[0])} to {_shown(name, ends[1])}" if ends else ""
+
+
+def _shown(name: str, value: float) -> str:
+    return f"{value:.3f}" if name == "loss" else f"{100 * value:.1f} %"
 
 
 def _css_pixels(figure: Figure) -> int:

@@ -16,6 +16,7 @@ from fer.config import TrainConfig, checked
 from fer.data.faces import Faces
 from fer.data.sources import read_source
 from fer.evaluation import load_run
+from fer.prediction import ten_views
 from fer.runs import read_config, read_metrics, write_json
 from tests.conftest import Sweep, call, command, quick, run_of
 from tests.test_bad_input import refused
@@ -81,6 +82,50 @@ def test_figures_are_the_models(evaluated: Sweep, tiny_faces: Faces) -> None:
         assert found["loss"] == pytest.approx(float(loss), abs=1e-3)  # where training was in bf16, so was this
         low, high = found["intervals"]["accuracy"]
         assert low < found["accuracy"] < high
+
+
+def test_ten_views_shift_a_face_to_the_corners_and_mirror_it() -> None:
+    face = torch.arange(48 * 48).remainder(251).to(torch.uint8).view(1, 1, 48, 48)
+    views = ten_views(face)
+    assert len({view.numpy().tobytes() for view in views}) == len(views) == 10
+    assert torch.equal(views[0], face)
+    assert torch.equal(views[1][..., 3:, 3:], face[..., :-3, :-3])  # down and to the right by a sixteenth
+    assert torch.equal(views[1][..., :3, 3:], face[..., :1, :-3].expand(1, 1, 3, 45))  # the gap repeats the edge
+    assert torch.equal(views[4][..., :-3, :-3], face[..., 3:, 3:])
+    assert all(torch.equal(mirrored, view.flip(-1)) for view, mirrored in zip(views[:5], views[5:], strict=True))
+
+
+def test_pictures_seen_in_training_are_left_out_of_the_leak_free_part(tiny_folder: Path, tiny_sweep: Sweep) -> None:
+    """A training picture is put into the test split, under another class: only the whole split counts it."""
+    root = Path("leaky").resolve()
+    shutil.copytree(tiny_folder, root)
+    shutil.copy(sorted((root / "train/happy").iterdir())[0], root / "test/sad/PrivateTest_99999.png")
+    _, _, *others = quick(root)
+    assert call("train.py", "data=fer2013", f"data.root={root}", "trainer.test=false", *others).status == 0
+    (run,) = Path("logs/cnn10").iterdir()
+    assert json.loads((run / "metrics.json").read_text())["test"] is None
+    assert call("evaluate.py", f"run={run}").status == 0
+    scores = figures(run)
+    assert [scores["count"], scores["leak_free"]["plain"]["count"]] == [49, 48]
+    whole, unseen = np.array(scores["confusion"]), np.array(scores["leak_free"]["plain"]["confusion"])
+    assert (whole - unseen).sum(axis=1).tolist() == [0, 0, 0, 0, 1, 0, 0]
+    assert call("evaluate.py", f"run={run}", "split=train").status == 0
+    assert figures(run, "train")["leak_free"] == {}
+
+
+def test_an_ensemble_is_the_mean_of_the_probabilities(evaluated: Sweep, tiny_faces: Faces) -> None:
+    told = call("evaluate.py", f"run={evaluated.folder}", "ensemble=true")
+    assert told.status == 0, told.err
+    assert "mean of 2" in told.out
+    faces = tiny_faces.split("test")
+    images, labels = torch.from_numpy(faces.images[:, None].copy()), torch.from_numpy(faces.labels)
+    models = [load_run(run_of(evaluated, name))[1].model for name in ("cnn10", "cnn12")]
+    with torch.no_grad():
+        mean = sum(model(images).softmax(1) for model in models) / 2
+    found = figures(evaluated.folder)
+    assert found["accuracy"] == pytest.approx(float((mean.argmax(1) == labels).double().mean()))
+    assert found["loss"] == pytest.approx(float(-mean[range(48), labels].log().mean()), abs=1e-3)
+    assert (evaluated.folder / "evaluation/test/report.html").is_file()
 
 
 def test_the_record_says_where_the_figures_come_from(evaluated: Sweep) -> None:

@@ -110,17 +110,17 @@ def test_the_same_seed_gives_the_same_weights_with_any_number_of_workers(tiny_fo
         assert_same(weights("first"), weights("other"))
 
 
-@pytest.mark.parametrize("step", [3, 8])
-def test_a_stopped_run_goes_on_as_if_it_had_not_been(tiny_folder: Path, step: int) -> None:
-    experiment(composed(*SMALL), tiny_folder, "whole").run()
-    stopped = experiment(composed(*SMALL), tiny_folder, "stopped")
+@pytest.mark.parametrize(("step", "options"), [(3, ()), (8, ()), (8, ("optim.ema=0.9",))])
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(tiny_folder: Path, step: int, options: tuple[str, ...]) -> None:
+    experiment(composed(*SMALL, *options), tiny_folder, "whole").run()
+    stopped = experiment(composed(*SMALL, *options), tiny_folder, "stopped")
     stopped.trainer.callbacks.insert(0, StopAt(step))  # type: ignore[attr-defined]
     with pytest.raises(InterruptedRunError, match="resume=stopped"):
         stopped.run()
     assert torch.load("stopped/last.ckpt", weights_only=True)["global_step"] == step
     assert not Path("stopped/metrics.json").exists()
     Path("stopped").rename("moved")  # to another machine, say
-    metrics = experiment(composed(*SMALL), tiny_folder, "moved", resume=True).run()
+    metrics = experiment(composed(*SMALL, *options), tiny_folder, "moved", resume=True).run()
     assert_same(weights("whole"), weights("moved"))
     assert_same(weights("whole", "best.ckpt"), weights("moved", "best.ckpt"))
     whole = json.loads(Path("whole/metrics.json").read_text())
@@ -151,6 +151,36 @@ def test_a_moved_run_keeps_its_best_checkpoint(tiny_folder: Path) -> None:
     assert float(resumed.best.best_model_score) >= float(best)
     assert Path(resumed.best.best_model_path).parent == Path("there").resolve()
     assert metrics["epochs"] == 3
+
+
+def test_the_mean_of_the_weights_is_what_validates_and_what_stays(tiny_folder: Path) -> None:
+    metrics = experiment(composed(*SMALL, "optim.ema=0.9", "trainer.test=false"), tiny_folder, "run").run()
+    assert metrics["test"] is None
+    with Path("run/metrics.csv").open() as file:
+        best = max(csv.DictReader(file), key=lambda row: float(row["val/acc"]))
+    assert metrics["val"]["loss"] == pytest.approx(float(best["val/loss"]), abs=1e-6)
+    checkpoint = torch.load("run/best.ckpt", weights_only=True)
+    mean, current = checkpoint["state_dict"], checkpoint["current_model_state"]
+    name = "network.network.head.weight"
+    assert not torch.equal(mean[name], current[name])
+    assert torch.equal(load_run(Path("run"))[1].model.state_dict()["network.head.weight"], mean[name])
+
+
+def test_a_validation_that_is_stopped_leaves_each_its_own_weights(tiny_folder: Path) -> None:
+    class StopInValidation(Callback):
+        def on_validation_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+            if trainer.current_epoch == 1:
+                raise KeyboardInterrupt
+
+    options = (*SMALL, "optim.ema=0.9")
+    experiment(composed(*options), tiny_folder, "whole").run()
+    stopped = experiment(composed(*options), tiny_folder, "stopped")
+    stopped.trainer.callbacks.insert(0, StopInValidation())  # type: ignore[attr-defined]
+    with pytest.raises(InterruptedRunError):
+        stopped.run()
+    whole, cut = (torch.load(Path(name) / "last.ckpt", weights_only=True) for name in ("whole", "stopped"))
+    assert_same(whole["state_dict"], cut["state_dict"])
+    assert_same(*({n: v for n, v in c["current_model_state"].items() if n.startswith("network")} for c in (whole, cut)))
 
 
 def test_private_test_selects_nothing(tiny_folder: Path, tiny_faces: Faces, tmp_path: Path) -> None:
@@ -266,3 +296,15 @@ def test_class_weights_and_the_optimizer_reach_the_training(tiny_folder: Path) -
     assert torch.allclose(weights_used * counts, torch.full((7,), float(counts.sum()) / 7))
     run.run()
     assert isinstance(run.trainer.optimizers[0], torch.optim.AdamW)
+
+
+def test_a_training_may_start_on_smaller_pictures(tiny_folder: Path) -> None:
+    run = experiment(composed(*SMALL, "optim.start_scale=0.67", "trainer.max_epochs=4"), tiny_folder, "run")
+    sizes: list[int] = []
+    network: Any = run.classifier.network.network
+    network.register_forward_pre_hook(
+        lambda module, inputs: sizes.append(inputs[0].shape[-1]) if module.training else None
+    )
+    run.run()
+    steps = len(run.data.train_dataloader())
+    assert [sizes[epoch * steps] for epoch in range(4)] == [32, 32, 40, 48]

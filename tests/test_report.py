@@ -25,7 +25,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        if tag not in ("meta", "img"):
+        if tag not in ("meta", "img", "br"):
             self.open.append(tag)
         self.sources += [value or "" for name, value in attrs if name in ("src", "href", "srcset")]
 
@@ -37,25 +37,25 @@ class Page(HTMLParser):
             self.words.append(data.strip())
 
 
-def made_up(shift: float, bootstrap: int = 100) -> Scores:
+def made_up(shift: float, bootstrap: int = 100, count: int = 200) -> Scores:
     generator = torch.Generator().manual_seed(0)
-    labels = torch.randint(6, (200,), generator=generator)  # no picture of the last class
-    logits = torch.randn(200, 7, generator=generator)
-    logits[torch.arange(200), labels] += shift
+    labels = torch.randint(6, (count,), generator=generator)  # no picture of the last class
+    logits = torch.randn(count, 7, generator=generator)
+    logits[torch.arange(count), labels] += shift
     return score(logits, labels, EMOTIONS, bootstrap=bootstrap)
 
 
 def evaluation(**changes: Any) -> Evaluation:
-    plain = made_up(1.5)
+    views = {"plain": made_up(1.5), "flip": made_up(1.6), "ten": made_up(1.7)}
     content: dict[str, Any] = {
         "name": "cnn10",
         "split": "test",
-        "scores": plain,
-        "scores_flip": made_up(1.6),
+        "scores": views,
+        "leak_free": {view: made_up(1.3, count=150) for view in views},
         "config": {"model": {"name": "cnn10", "folder": Path("weights")}, "seed": 3},
         "facts": {"Seed": "3", "Commit": "0123abc"},
         "history": [{"epoch": 0, "val/acc": 0.4, "val/loss": 1.5}],
-        "figures": [("Matrix", "As an example.", confusion_matrix(plain.confusion, EMOTIONS))],
+        "figures": [("Matrix", "As an example.", confusion_matrix(views["plain"].confusion, EMOTIONS))],
         "best_epoch": 0,
     }
     return Evaluation(**(content | changes))
@@ -89,9 +89,10 @@ def test_the_page_shows_the_numbers(text: str) -> None:
     assert f"{100 * scores.accuracy:.1f} %" in words
     assert f"{100 * low:.1f} % to {100 * high:.1f} %" in words
     assert f"{scores.loss:.3f}" in words
-    start = words.index("Loss", words.index("Change"))
-    change = f"{flipped.loss - scores.loss:+.3f}".replace("-", "\N{MINUS SIGN}")
-    assert words[start + 3 : start + 5] == [f"{flipped.loss:.3f}", change]
+    start = words.index("Loss", words.index("Ten views"))
+    assert words[start + 3 : start + 5] == [f"{flipped.loss:.3f}", f"{made_up(1.7).loss:.3f}"]
+    unseen = words.index("no identical picture in training")
+    assert words[unseen + 1 : unseen + 3] == ["150", f"{100 * made_up(1.3, count=150).accuracy:.1f} %"]
     assert set(EMOTIONS) <= set(words)
     assert {"Matrix", "As an example.", "Commit", "0123abc"} <= set(words)
     assert any('"folder": "weights"' in word for word in words)
@@ -120,10 +121,11 @@ def test_everything_is_escaped(tmp_path: Path) -> None:
 
 
 def test_a_run_without_history_or_intervals_has_a_page(tmp_path: Path) -> None:
-    scores = made_up(1.5, bootstrap=0)
-    page = Page(written(tmp_path, scores=scores, history=[], figures=[], best_epoch=None))
+    scores = dict.fromkeys(("plain", "flip", "ten"), made_up(1.5, bootstrap=0))
+    page = Page(written(tmp_path, scores=scores, leak_free={}, history=[], figures=[], best_epoch=None))
     assert len(page.sources) == 1
     assert "Training" not in page.words
+    assert "no identical picture in training" not in page.words
 
 
 def test_a_failed_write_leaves_the_old_page_and_no_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,6 +126,8 @@ def log_hparams(logger: TensorBoardLogger, config: TrainConfig, metrics: Mapping
         **{f"optim.{name}": value for name, value in plain["optim"].items()},
     }
     final = {
-        f"final/{split}_{name}": value for split in ("train", "val", "test") for name, value in metrics[split].items()
+        f"final/{split}_{name}": value
+        for split in ("train", "val", "test")
+        for name, value in (metrics[split] or {}).items()
     }
     logger.log_hyperparams(chosen, final, step=metrics["epochs"])

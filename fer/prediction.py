@@ -1,0 +1,64 @@
+"""A trained model's logits, for pictures as they are and averaged over test-time views."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fer.data.batches import Batch
+
+VIEWS = ("plain", "flip", "ten")
+"""The test-time views: the picture alone, with its mirror image, and both at five places."""
+
+SHIFT = 1 / 16
+"""How far the ten views shift a picture, as a share of its sides: 3 of 48 pixels."""
+
+
+def average(logits: Iterable[Tensor]) -> Tensor:
+    """Return the logarithm of the mean of the probabilities that several sets of logits (N, C) stand for.
+
+    In logarithms throughout: the probabilities of a network that is sure would underflow.
+    """
+    stack = torch.stack([some.log_softmax(1) for some in logits])
+    return stack.logsumexp(0) - math.log(len(stack))
+
+
+def ten_views(faces: Tensor) -> list[Tensor]:
+    """Return pictures (N, 1, H, W) at five places, the centre first, and the mirror images of these.
+
+    The ten crops of Krizhevsky et al., 2012, for pictures that fill their frame: they are shifted to the four
+    corners, and the gap is filled with the nearest pixel.
+    """
+    height, width = faces.shape[-2:]
+    down, right = max(1, round(SHIFT * height)), max(1, round(SHIFT * width))
+    padded = F.pad(faces.float(), (right, right, down, down), mode="replicate").to(faces.dtype)
+    corners = [(down, right), (0, 0), (0, 2 * right), (2 * down, 0), (2 * down, 2 * right)]
+    places = [padded[..., y : y + height, x : x + width] for y, x in corners]
+    return [*places, *(place.flip(-1) for place in places)]
+
+
+def predict(
+    model: nn.Module, batches: Iterable[Batch], device: torch.device, low_precision: torch.dtype | None
+) -> dict[str, Tensor]:
+    """Return a model's logits for each of `VIEWS`.
+
+    Args:
+        model: Maps uint8 (N, 1, H, W) to logits (N, C); in evaluation mode, on `device`.
+        batches: Faces and labels.
+        device: Where to compute.
+        low_precision: Compute in mixed precision with this type, as Lightning does in training; None for float32.
+
+    Returns:
+        Float32 tensors (N, C) on the CPU: "plain" logits, and for "flip" and "ten" the logarithm of the mean of the
+        views' probabilities.
+    """
+    found: dict[str, list[Tensor]] = {view: [] for view in VIEWS}
+    with torch.inference_mode(), torch.autocast(device.type, low_precision, enabled=low_precision is not None):
+        for faces, _ in batches:
+            views = [model(view).float().cpu() for view in ten_views(faces.to(device))]
+            found["plain"].append(views[0])
+            found["flip"].append(average((views[0], views[5])))
+            found["ten"].append(average(views))
+    return {view: torch.cat(logits) for view, logits in found.items()}
