@@ -90,7 +90,7 @@ class EmotionClassifier(L.LightningModule):
         if isinstance(self.network, FaceModel):
             scale, full = self.optim.start_scale, self.network.preprocess.size
             progress = self.current_epoch / (self.trainer.max_epochs or 1)
-            self.network.preprocess.training_size = scale and training_size(scale, full, progress)
+            self.network.preprocess.training_size = training_size(scale, full, progress) if scale else None
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed what this step draws, so that a resumed run draws what an uninterrupted one would have."""
