@@ -18,7 +18,6 @@ from torchmetrics.functional.classification import multiclass_accuracy, multicla
 from fer.config import OptimConfig
 from fer.data.batches import Batch
 from fer.errors import FerError
-from fer.models.preprocess import FaceModel
 
 
 @runtime_checkable
@@ -84,13 +83,6 @@ class EmotionClassifier(L.LightningModule):
         """Map faces, uint8 (N, 1, H, W), to float32 logits (N, C)."""
         logits: Tensor = self.network(faces)
         return logits.float()
-
-    def on_train_epoch_start(self) -> None:
-        """Choose the size of the epoch's pictures."""
-        if isinstance(self.network, FaceModel):
-            scale, full = self.optim.start_scale, self.network.preprocess.size
-            progress = self.current_epoch / (self.trainer.max_epochs or 1)
-            self.network.preprocess.training_size = training_size(scale, full, progress) if scale else None
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed what this step draws, so that a resumed run draws what an uninterrupted one would have."""
@@ -200,20 +192,6 @@ class EmotionClassifier(L.LightningModule):
 def _update(metric: object, *args: object) -> None:
     # MetricCollection is typed as a ModuleDict, whose values are modules
     cast(Metric, metric).update(*args)
-
-
-def training_size(scale: float, full: int, progress: float) -> int:
-    """Return the side of training pictures, in pixels: small ones teach the same early, and cost less.
-
-    It grows in steps of 8 over the first three quarters (Howard, 2018, "Training Imagenet in 3 hours for 25 minutes").
-
-    Args:
-        scale: The side at the start, as a share of the full one.
-        full: The side in the end.
-        progress: Share of the training that is done.
-    """
-    start = 8 * round(scale * full / 8)
-    return full if progress >= 0.75 else start + 8 * int((full - start) * progress / 0.75 / 8)
 
 
 def lr_factor(schedule: str, step: int, total: int, warmup: int) -> float:

@@ -87,7 +87,6 @@ class OptimConfig:
     label_smoothing: float = 0.1
     class_weights: str = "none"
     ema: float | None = None
-    start_scale: float | None = None
 
 
 @dataclass
@@ -191,7 +190,6 @@ def check_numbers(config: TrainConfig) -> None:
         "optim.warmup_epochs": (config.optim.warmup_epochs, 0, float("inf")),
         "optim.label_smoothing": (config.optim.label_smoothing, 0, 1),
         "optim.ema": (config.optim.ema, 0, 1),
-        "optim.start_scale": (config.optim.start_scale, 0.25, 1),
         "trainer.gradient_clip": (config.trainer.gradient_clip, 0, float("inf")),
         "trainer.patience": (config.trainer.patience, 0, float("inf")),
     }

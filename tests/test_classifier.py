@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fer.classifier import EmotionClassifier, lr_factor, training_size
+from fer.classifier import EmotionClassifier, lr_factor
 from fer.config import OptimConfig
 from fer.labels import EMOTIONS
 
@@ -64,10 +64,3 @@ def test_checkpoints_hold_plain_values_only() -> None:
     module = EmotionClassifier(Fixed(torch.zeros(1, 7)), OptimConfig(), EMOTIONS, model_config={"name": "fixed"})
     assert module.hparams == {"model": {"name": "fixed"}, "classes": list(EMOTIONS)}
     assert "class_weights" not in module.state_dict()
-
-
-def test_pictures_grow_in_steps_of_eight_to_full_size_by_three_quarters() -> None:
-    sizes = [training_size(0.67, 48, epoch / 16) for epoch in range(16)]
-    assert sizes == [32] * 6 + [40] * 6 + [48] * 4
-    assert {training_size(0.75, 128, epoch / 100) for epoch in range(100)} == {96, 104, 112, 120, 128}
-    assert training_size(1.0, 48, 0.0) == 48

@@ -296,15 +296,3 @@ def test_class_weights_and_the_optimizer_reach_the_training(tiny_folder: Path) -
     assert torch.allclose(weights_used * counts, torch.full((7,), float(counts.sum()) / 7))
     run.run()
     assert isinstance(run.trainer.optimizers[0], torch.optim.AdamW)
-
-
-def test_a_training_may_start_on_smaller_pictures(tiny_folder: Path) -> None:
-    run = experiment(composed(*SMALL, "optim.start_scale=0.67", "trainer.max_epochs=4"), tiny_folder, "run")
-    sizes: list[int] = []
-    network: Any = run.classifier.network.network
-    network.register_forward_pre_hook(
-        lambda module, inputs: sizes.append(inputs[0].shape[-1]) if module.training else None
-    )
-    run.run()
-    steps = len(run.data.train_dataloader())
-    assert [sizes[epoch * steps] for epoch in range(4)] == [32, 32, 40, 48]

@@ -12,10 +12,6 @@ class Preprocess(nn.Module):
 
     Kept inside the model, and so inside its checkpoint: training, evaluation and prediction cannot disagree.
 
-    Attributes:
-        training_size: Height and width while the network trains, where it trains on smaller pictures for a while;
-            None for `size`.
-
     Args:
         size: Height and width of the network's input in pixels.
         channels: 1 for grey, 3 to repeat the grey channel for a network that expects RGB.
@@ -31,7 +27,6 @@ class Preprocess(nn.Module):
         if len(mean) != channels or len(std) != channels:
             raise ValueError(f"{channels} channels need as many means and deviations")
         self.size = size
-        self.training_size: int | None = None
         self.channels = channels
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
@@ -39,10 +34,9 @@ class Preprocess(nn.Module):
     def forward(self, faces: Tensor) -> Tensor:
         """Map faces, uint8 (N, 1, H, W), to float32 (N, channels, size, size)."""
         pixels = faces.to(torch.float32) / 255
-        size = self.training_size if self.training and self.training_size else self.size
-        if pixels.shape[-2:] != (size, size):
+        if pixels.shape[-2:] != (self.size, self.size):
             # resizing one grey channel costs a third of resizing its three copies
-            pixels = F.interpolate(pixels, size=size, mode="bilinear", antialias=size < faces.shape[-1])
+            pixels = F.interpolate(pixels, size=self.size, mode="bilinear", antialias=self.size < faces.shape[-1])
         return (pixels - self.mean) / self.std
 
 

@@ -37,11 +37,3 @@ def test_the_network_gets_nhwc_activations() -> None:
 def test_preprocessing_is_saved_with_the_weights() -> None:
     model = FaceModel(Preprocess(48, 1, [0.5074], [0.2552]), nn.Identity())
     assert set(model.state_dict()) == {"preprocess.mean", "preprocess.std"}
-
-
-def test_training_on_smaller_pictures_leaves_evaluation_alone() -> None:
-    preprocess = Preprocess(48, 1, [0.0], [1.0])
-    preprocess.training_size = 32
-    faces = torch.zeros(1, 1, 48, 48, dtype=torch.uint8)
-    assert preprocess.train()(faces).shape[-2:] == (32, 32)
-    assert preprocess.eval()(faces).shape[-2:] == (48, 48)
