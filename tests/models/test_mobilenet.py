@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from torchvision.models import mobilenet_v2
+from torchvision.models import MobileNetV2, mobilenet_v2
 
 from fer.models.mobilenet import MobileNet, WeightsUnavailableError, keras_layers
 
@@ -39,21 +39,47 @@ def test_frozen_batch_norm_keeps_its_statistics_in_training_mode() -> None:
     assert changed
 
 
-def test_a_file_of_weights_is_loaded(tmp_path: Path) -> None:
-    source = mobilenet_v2(weights=None)
+def backbone() -> MobileNetV2:
+    """Return a random backbone whose batch norms are no identities."""
+    torch.manual_seed(0)
+    network: MobileNetV2 = mobilenet_v2(weights=None).eval()
+    for module in network.features.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor in (module.weight, module.bias, module.running_mean, module.running_var):
+                assert tensor is not None
+                nn.init.uniform_(tensor, 0.5, 1.5)
+    return network
+
+
+def assert_same_features(network: MobileNet, source: MobileNetV2) -> None:
+    x = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        found, expected = network.eval().features(x), source.features(x)
+    assert expected.std() > 0.01
+    assert torch.allclose(found, expected, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("trainable", [0, 30])
+def test_a_file_of_weights_is_loaded(tmp_path: Path, trainable: int) -> None:
+    source = backbone()
     path = tmp_path / "backbone.safetensors"
     save_file({f"features.{name}": value for name, value in source.features.state_dict().items()}, path)
-    network = MobileNet(7, weights=str(path))
-    for name, value in source.features.state_dict().items():
-        assert torch.equal(network.features.state_dict()[name], value)
+    assert_same_features(MobileNet(7, weights=str(path), trainable_layers=trainable), source)
 
 
 def test_a_full_state_dict_is_loaded_without_its_classifier(tmp_path: Path) -> None:
-    source = mobilenet_v2(weights=None)
+    source = backbone()
     torch.save(source.state_dict(), tmp_path / "model.pth")
-    network = MobileNet(7, weights=str(tmp_path / "model.pth"))
-    first = "0.0.weight"
-    assert torch.equal(network.features.state_dict()[first], source.features.state_dict()[first])
+    assert_same_features(MobileNet(7, weights=str(tmp_path / "model.pth")), source)
+
+
+def test_frozen_batch_norms_are_folded_and_trained_ones_are_not() -> None:
+    def norms(trainable: int) -> int:
+        modules = MobileNet(7, weights=None, trainable_layers=trainable).features.modules()
+        return sum(isinstance(module, nn.BatchNorm2d) for module in modules)
+
+    assert norms(0) == 0
+    assert norms(30) == 1 + 3 * 3 + 1  # that which ends block 14, three in each of 15 to 17, and the last one
 
 
 @pytest.mark.parametrize(
