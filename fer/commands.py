@@ -21,7 +21,7 @@ from rich.markup import escape
 
 from fer.build import build_transforms
 from fer.checkpoint import read_checkpoint
-from fer.config import EvaluateConfig, TrainConfig, checked, choose, explained
+from fer.config import EvaluateConfig, ExportConfig, TrainConfig, checked, choose, explained
 from fer.data.datamodule import FaceDataModule
 from fer.data.faces import SPLITS, Split
 from fer.data.sources import find_fer2013
@@ -34,6 +34,7 @@ from fer.runs import (
     find_runs,
     make_folder,
     read_config,
+    read_environment,
     read_metrics,
     remove_empty,
     run_key,
@@ -42,6 +43,7 @@ from fer.runs import (
     write_json,
 )
 from fer.terminal import console, counts_table, results_table, say, summary
+from fer.weights import halved, open_run, save_weights
 
 SWEEP = "FER_SWEEP"
 INTERRUPTED = 130  # what shells return for Ctrl-C
@@ -204,6 +206,26 @@ def evaluate(plain: DictConfig) -> None:
         say(f"{result.name}: {result.report}")
 
 
+def export(plain: DictConfig) -> None:
+    """Write a run's best network into a file, measured on the validation split as it stands there."""
+    try:
+        config = checked(plain, ExportConfig)
+        file = Path(config.file)
+        if file.suffix != ".safetensors":
+            raise FerError(f"file: '{file}' must end in .safetensors")
+        original = open_run(Path(config.run))
+        run = halved(original)
+        evaluator = Evaluator("val", config.accelerator, config.data_root or original.config.data.root)
+        result = evaluator.score(run)
+        accuracies = {view: scores.accuracy for view, scores in result.scores.items()}
+        run.trained.model.cpu()
+        save_weights(run, file, {"split": "val", "pictures": result.scores["plain"].count, "accuracy": accuracies})
+    except Exception as error:
+        _report(error)
+        return
+    say(f"{file}: {file.stat().st_size / 1e6:.1f} MB, {100 * accuracies['plain']:.2f} % on the validation split")
+
+
 def open_data(config: TrainConfig) -> FaceDataModule:
     """Read the faces that a configuration means, and write down in it what these turned out to be."""
     data = FaceDataModule(config.data, build_transforms(config.data.augment), config.seed)
@@ -235,7 +257,7 @@ def _resume(folder: Path) -> None:
 
 def _train(config: TrainConfig, data: FaceDataModule, folder: Path, resume: bool = False) -> None:
     if resume:
-        check_data(folder, data.digest, data.all_faces.source)
+        check_data(folder, read_environment(folder), data.digest, data.all_faces.source)
         read_checkpoint(folder / "last.ckpt", config.model)
     experiment = Experiment(config, data, folder, resume)
     console.print(counts_table(data))

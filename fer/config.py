@@ -130,7 +130,17 @@ class EvaluateConfig:
     accelerator: str = "auto"
 
 
-Schema = TypeVar("Schema", TrainConfig, EvaluateConfig)
+@dataclass
+class ExportConfig:
+    """Everything `python -m fer.export` takes."""
+
+    run: str = "???"
+    file: str = "???"
+    data_root: str | None = None
+    accelerator: str = "auto"
+
+
+Schema = TypeVar("Schema", TrainConfig, EvaluateConfig, ExportConfig)
 
 
 def checked(config: DictConfig, schema: type[Schema]) -> Schema:

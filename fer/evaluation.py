@@ -12,9 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fer.callbacks.history import read_rows
-from fer.checkpoint import Trained, load_trained
-from fer.config import DataConfig, TrainConfig, checked
+from fer.config import DataConfig, TrainConfig
 from fer.data.datamodule import FaceDataModule
 from fer.data.faces import Faces, Split
 from fer.data.leaks import identical_to_any
@@ -25,8 +23,9 @@ from fer.figures import grad_cam_grid, mistakes, pr_curves, reliability
 from fer.models.preprocess import FaceModel
 from fer.prediction import average, predict
 from fer.report import Evaluation, write_report
-from fer.runs import check_data, make_folder, read_config, read_environment, read_metrics, write_json
+from fer.runs import check_data, make_folder, read_metrics, write_json
 from fer.scores import Scores, calibration, score
+from fer.weights import TrainedRun, open_run
 
 Picture = tuple[str, str, Figure]  # title, caption and what is seen
 
@@ -57,16 +56,6 @@ class Result(NamedTuple):
         return {**self.scores["plain"].to_dict(), **views, "leak_free": leak_free}
 
 
-def load_run(folder: Path) -> tuple[TrainConfig, Trained]:
-    """Return a run's configuration and its best model.
-
-    Raises:
-        FerError: If either is missing or damaged, or they are not of the same model.
-    """
-    config = checked(read_config(folder), TrainConfig)
-    return config, load_trained(folder / "best.ckpt", config.model)
-
-
 class Evaluator:
     """Scores runs on one split; runs that share a data set share one reading of it.
 
@@ -86,31 +75,39 @@ class Evaluator:
         self._data: FaceDataModule | None = None
         self._leaked: NDArray[np.bool_] | None = None
 
-    def evaluate(self, folder: Path, name: str | None = None) -> Result:
-        """Score a run's best model, and write `metrics.json` and `report.html` into the run's folder.
+    def evaluate(self, path: Path, name: str | None = None) -> Result:
+        """Score a trained network, and write `metrics.json` and `report.html` into its folder.
 
         Args:
-            folder: The run's folder.
+            path: A run's folder, or a file of weights.
             name: What to call it; its model's name by default.
 
         Raises:
             FerError: If the run cannot be loaded, or its data are not what it was trained on.
         """
-        failure = (read_metrics(folder) or {}).get("error")
-        if failure and not (folder / "best.ckpt").is_file():
-            raise FerError(f"'{folder}' failed in training: {failure}")
-        config, trained = load_run(folder)
-        data = self._read(config)
-        digest = check_data(folder, data.digest, data.all_faces.source)
-        model = trained.model.to(self.device)
-        batches = data.evaluation_dataloader(self.split)
-        logits = predict(model, batches, self.device, _low_precision(config.trainer.precision, self.device))
-        faces = data.faces[self.split]
-        result = self._scored(folder, name or trained.name, trained.classes, logits)
-        facts = self._facts(folder, trained, digest)
-        pictures = [*_diagrams(faces, logits["plain"]), *_cams(model, faces, logits["plain"], self.device)]
-        self._write(result, facts, asdict(config), pictures, _history(folder), trained.epoch)
+        failure = (read_metrics(path) or {}).get("error")
+        if failure and not (path / "best.ckpt").is_file():
+            raise FerError(f"'{path}' failed in training: {failure}")
+        run = open_run(path)
+        result = self.score(run, name)
+        assert self._data is not None
+        faces, plain = self._data.faces[self.split], result.logits["plain"]
+        pictures = [*_diagrams(faces, plain), *_cams(run.trained.model, faces, plain, self.device)]
+        self._write(result, self._facts(run), asdict(run.config), pictures, run.history, run.trained.epoch)
         return result
+
+    def score(self, run: TrainedRun, name: str | None = None) -> Result:
+        """Score a trained network and write nothing.
+
+        Raises:
+            FerError: If the data are not what it was trained on.
+        """
+        data = self._read(run.config)
+        check_data(run.file, run.record, data.digest, data.all_faces.source)
+        model = run.trained.model.to(self.device)
+        batches = data.evaluation_dataloader(self.split)
+        logits = predict(model, batches, self.device, _low_precision(run.config.trainer.precision, self.device))
+        return self._scored(run.folder, name or run.trained.name, run.trained.classes, logits)
 
     def average(self, results: Sequence[Result], folder: Path) -> Result:
         """Score the mean of several runs' probabilities, and write its figures and report into `folder`.
@@ -183,17 +180,17 @@ class Evaluator:
             self._data.setup()
         return self._data
 
-    def _facts(self, folder: Path, trained: Trained, digest: str | None) -> dict[str, Any]:
+    def _facts(self, run: TrainedRun) -> dict[str, Any]:
         """Return what the figures depend on, from the run's own record."""
-        record = read_environment(folder)
+        record = run.record
         return {
-            "model": trained.name,
+            "model": run.trained.name,
             "split": self.split,
-            "checkpoint": "best.ckpt",
-            "epoch": trained.epoch,
+            "checkpoint": run.file.name,
+            "epoch": run.trained.epoch,
             "seed": record.get("seed"),
             "commit": record.get("commit"),
-            "data": digest or "unknown: environment.json is missing",
+            "data": record.get("data", {}).get("digest") or "unknown: environment.json is missing",
             "trained on": record.get("hardware"),
             "evaluated on": hardware(self.device),
             "versions": ", ".join(f"{name} {number}" for name, number in record.get("versions", {}).items()),
@@ -210,11 +207,6 @@ def _low_precision(precision: str, device: torch.device) -> torch.dtype | None:
     """Return the type of Lightning's mixed precisions; all others are computed in float32."""
     name = auto_precision(device) if precision == "auto" else precision
     return {"bf16-mixed": torch.bfloat16, "bf16": torch.bfloat16, "16-mixed": torch.float16}.get(name)
-
-
-def _history(folder: Path) -> list[dict[str, float]]:
-    path = folder / "metrics.csv"
-    return read_rows(path) if path.is_file() else []
 
 
 def _diagrams(faces: Faces, logits: Tensor) -> list[Picture]:

@@ -162,37 +162,34 @@ def read_config(folder: Path) -> DictConfig:
     return config
 
 
-def check_data(folder: Path, digest: str, source: str) -> str | None:
-    """Compare the data that were read with those that a run was trained on.
+def check_data(run: Path, record: Mapping[str, Any], digest: str, source: str) -> None:
+    """Compare the data that were read with those that a run was trained on, where its record names them.
 
     Args:
-        folder: The run's folder.
+        run: The run's folder or file, for the message.
+        record: Its `environment.json`.
         digest: The digest of what was read.
         source: What was read, in words.
-
-    Returns:
-        The digest; None where the run's record of its data is missing.
 
     Raises:
         FerError: If they differ.
     """
-    trained_on = read_environment(folder).get("data", {}).get("digest")
-    if trained_on is None:
-        return None
-    if trained_on != digest:
+    trained_on = record.get("data", {}).get("digest")
+    if trained_on not in (None, digest):
         raise FerError(
-            f"'{folder}' was trained on other data (digest {trained_on}) than what is read now (digest {digest}, "
+            f"'{run}' was trained on other data (digest {trained_on}) than what is read now (digest {digest}, "
             f"{source}); put the run's data set back, or for an evaluation name where it lies with data_root=path"
         )
-    return digest
 
 
 def find_runs(folder: Path) -> list[Path]:
-    """Return the folders of the runs in `folder`, or `folder` itself where it is one.
+    """Return the folders of the runs in `folder`, or `folder` itself where it is one or a file of weights.
 
     Raises:
         FerError: If there is none.
     """
+    if folder.suffix == ".safetensors" and folder.is_file():
+        return [folder]
     if not folder.is_dir():
         raise FerError(f"run: there is no folder '{folder}'")
     if (folder / "config.yaml").is_file():

@@ -7,8 +7,8 @@ import torch
 
 from fer.build import build_transforms
 from fer.data.datamodule import FaceDataModule
-from fer.evaluation import load_run
 from fer.experiment import Experiment
+from fer.weights import open_run
 from tests.conftest import ROOT, composed
 
 
@@ -35,7 +35,7 @@ def test_the_readme_example_trains_and_loads_again(
     data = FaceDataModule(config.data, build_transforms(config.data.augment), config.seed)
     metrics = Experiment(config, data, Path("run")).run()
     assert metrics["model"] == "custom"
-    _, trained = load_run(Path("run"))
+    trained = open_run(Path("run")).trained
     faces = torch.from_numpy(data.faces["val"].images[:, None])
     predicted = trained.model(faces).argmax(1)
     assert predicted.shape == (len(faces),)

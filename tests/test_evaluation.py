@@ -15,9 +15,9 @@ from fer.checkpoint import read_checkpoint
 from fer.config import TrainConfig, checked
 from fer.data.faces import Faces
 from fer.data.sources import read_source
-from fer.evaluation import load_run
 from fer.prediction import ten_views
 from fer.runs import read_config, read_metrics, write_json
+from fer.weights import open_run
 from tests.conftest import Sweep, call, command, quick, run_of
 from tests.test_bad_input import refused
 from tests.test_report import Page
@@ -67,7 +67,7 @@ def test_figures_equal_those_of_the_training(evaluated: Sweep, model: str, split
 def test_figures_are_the_models(evaluated: Sweep, tiny_faces: Faces) -> None:
     """Scored once more, by hand."""
     folder = run_of(evaluated, "cnn10")
-    _, trained = load_run(folder)
+    trained = open_run(folder).trained
     faces = tiny_faces.split("test")
     images, labels = torch.from_numpy(faces.images[:, None].copy()), torch.from_numpy(faces.labels)
     with torch.no_grad():
@@ -119,7 +119,7 @@ def test_an_ensemble_is_the_mean_of_the_probabilities(evaluated: Sweep, tiny_fac
     assert "mean of 2" in told.out
     faces = tiny_faces.split("test")
     images, labels = torch.from_numpy(faces.images[:, None].copy()), torch.from_numpy(faces.labels)
-    models = [load_run(run_of(evaluated, name))[1].model for name in ("cnn10", "cnn12")]
+    models = [open_run(run_of(evaluated, name)).trained.model for name in ("cnn10", "cnn12")]
     with torch.no_grad():
         mean = sum(model(images).softmax(1) for model in models) / 2
     found = figures(evaluated.folder)

@@ -20,9 +20,9 @@ from fer.config import TrainConfig
 from fer.data.datamodule import FaceDataModule
 from fer.data.faces import Faces, Split
 from fer.errors import FerError
-from fer.evaluation import load_run
 from fer.experiment import Experiment, InterruptedRunError
 from fer.runs import single_folder
+from fer.weights import open_run
 from tests.conftest import PREFIXES, composed, write_kaggle
 
 SMALL = (
@@ -163,7 +163,7 @@ def test_the_mean_of_the_weights_is_what_validates_and_what_stays(tiny_folder: P
     mean, current = checkpoint["state_dict"], checkpoint["current_model_state"]
     name = "network.network.head.weight"
     assert not torch.equal(mean[name], current[name])
-    assert torch.equal(load_run(Path("run"))[1].model.state_dict()["network.head.weight"], mean[name])
+    assert torch.equal(open_run(Path("run")).trained.model.state_dict()["network.head.weight"], mean[name])
 
 
 def test_a_validation_that_is_stopped_leaves_each_its_own_weights(tiny_folder: Path) -> None:
@@ -268,7 +268,7 @@ def test_a_compiled_training_leaves_a_checkpoint_that_loads_uncompiled(
     metrics = experiment(composed(*SMALL, "trainer.compile=true", "trainer.max_epochs=1"), tiny_folder, "run").run()
     assert metrics["status"] == "finished"
     assert not [name for name in weights("run") if "_orig_mod" in name]
-    _, trained = load_run(Path("run"))
+    trained = open_run(Path("run")).trained
     assert trained.epoch == 1
 
 

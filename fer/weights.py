@@ -1,0 +1,155 @@
+"""Trained networks to hand on: a small file of half-precision weights that knows what it is, and opens like a run."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from omegaconf import OmegaConf
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from fer.build import plain_model, rebuild_model
+from fer.callbacks.history import read_rows
+from fer.checkpoint import Trained, load_trained
+from fer.config import TrainConfig, checked
+from fer.errors import FerError, first_line
+from fer.runs import read_config, read_environment
+
+SUFFIX = ".safetensors"
+KEY = "fer-lightning"
+
+
+class TrainedRun(NamedTuple):
+    """A trained network with all that is known of its training.
+
+    Attributes:
+        config: The run's configuration.
+        trained: The network.
+        record: What stood in `environment.json`: seed, commit, data, hardware, versions; may be empty.
+        history: A row of figures for each epoch; empty for a file of weights.
+        folder: Where its evaluations go.
+        file: What was opened.
+    """
+
+    config: TrainConfig
+    trained: Trained
+    record: Mapping[str, Any]
+    history: list[dict[str, float]]
+    folder: Path
+    file: Path
+
+
+def open_run(path: Path) -> TrainedRun:
+    """Open a run's folder, or a file that `save_weights` wrote.
+
+    Raises:
+        FerError: If anything is missing or damaged.
+    """
+    if path.suffix == SUFFIX and not path.is_dir():
+        return _open_weights(path)
+    config = checked(read_config(path), TrainConfig)
+    history = path / "metrics.csv"
+    return TrainedRun(
+        config,
+        load_trained(path / "best.ckpt", config.model),
+        read_environment(path),
+        read_rows(history) if history.is_file() else [],
+        path,
+        path / "best.ckpt",
+    )
+
+
+def halved(run: TrainedRun) -> TrainedRun:
+    """Return a run as a file of weights holds it: in half precision, and without the places of one machine.
+
+    Raises:
+        FerError: If half precision cannot hold the weights.
+    """
+    for name, value in run.trained.model.state_dict().items():
+        if not torch.isfinite(value.half()).all():
+            raise FerError(f"run: half precision cannot hold '{name}' of {run.file}; hand on the checkpoint instead")
+    model = run.trained.model.half().float()
+    return run._replace(config=_portable(run.config), trained=run.trained._replace(model=model))
+
+
+def save_weights(run: TrainedRun, path: Path, measured: Mapping[str, Any]) -> None:
+    """Write a run's network with its configuration and record.
+
+    Args:
+        run: The run, from `halved`.
+        path: The file, `….safetensors`.
+        measured: Figures to keep with it.
+
+    Raises:
+        FerError: If the file cannot be written.
+    """
+    state = {
+        name: (value.half() if value.is_floating_point() else value).contiguous()
+        for name, value in run.trained.model.state_dict().items()
+    }
+    content = {
+        "config": asdict(run.config),
+        "classes": list(run.trained.classes),
+        "epoch": run.trained.epoch,
+        "record": _without_paths(run),
+        "measured": dict(measured),
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(state, path, {KEY: json.dumps(content)})
+    except (OSError, SafetensorError) as error:
+        raise FerError(f"file: '{path}' cannot be written ({first_line(error)})") from error
+
+
+def measured(path: Path) -> dict[str, Any]:
+    """Return the figures that were kept with a file of weights."""
+    return dict(_content(path)["measured"])
+
+
+def _portable(config: TrainConfig) -> TrainConfig:
+    """Return the configuration without the places of one machine, and with a precision that every machine has."""
+    network = {key: None if key == "weights" else value for key, value in config.model.network.items()}
+    return replace(
+        config,
+        data=replace(config.data, root=None, cache_dir=None),
+        trainer=replace(config.trainer, precision="32-true", accelerator="auto", devices=1),
+        model=replace(config.model, weights=None, network=network),
+        logs="logs",
+        resume=None,
+    )
+
+
+def _without_paths(run: TrainedRun) -> dict[str, Any]:
+    record = {key: run.record[key] for key in ("seed", "commit", "hardware", "versions") if key in run.record}
+    digest = run.record.get("data", {}).get("digest")
+    return {**record, "data": {"source": run.config.data.name, "digest": digest}}
+
+
+def _content(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FerError(f"run: there is no file '{path}'")
+    try:
+        with safe_open(path, "pt") as file:
+            content = json.loads((file.metadata() or {})[KEY])
+    except KeyError as error:
+        raise FerError(f"run: '{path}' holds weights, but not of this program; give what fer.export wrote") from error
+    except (OSError, SafetensorError, ValueError) as error:
+        raise FerError(f"run: '{path}' is damaged and cannot be read ({first_line(error)})") from error
+    return dict(content)
+
+
+def _open_weights(path: Path) -> TrainedRun:
+    content = _content(path)
+    try:
+        config = checked(OmegaConf.create(content["config"]), TrainConfig)
+        classes = tuple(content["classes"])
+        model = rebuild_model(plain_model(config.model, len(classes), config.trainer.channels_last))
+        with safe_open(path, "pt") as file:
+            model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118  # no dict
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise FerError(f"run: '{path}' does not fit the network it names ({first_line(error)})") from error
+    trained = Trained(model.eval(), config.model.name, classes, int(content["epoch"]))
+    return TrainedRun(config, trained, content["record"], [], Path(config.logs) / "weights" / path.stem, path)

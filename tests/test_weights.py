@@ -1,0 +1,85 @@
+"""Files of weights: small, free of their machine, and worth on every machine what they were worth on the first."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from fer.errors import FerError
+from fer.weights import KEY, measured, open_run
+from tests.conftest import ROOT, Sweep, call, run_of
+from tests.test_bad_input import refused
+
+
+@pytest.fixture(scope="module")
+def file(tiny_sweep: Sweep, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "cnn10.safetensors"
+    command = [sys.executable, "-m", "fer.export", f"run={run_of(tiny_sweep, 'cnn10')}", f"file={path}"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert told.returncode == 0, told.stderr
+    assert "% on the validation split" in told.stdout
+    return path
+
+
+def test_the_file_holds_the_best_weights_in_half_precision(file: Path, tiny_sweep: Sweep) -> None:
+    folder = run_of(tiny_sweep, "cnn10")
+    saved, run = open_run(file), open_run(folder)
+    assert file.stat().st_size < 0.6 * 4 * sum(p.numel() for p in run.trained.model.parameters()) + 20_000
+    assert (saved.trained.name, saved.trained.classes, saved.trained.epoch) == run.trained[1:]
+    expected = run.trained.model.state_dict()
+    for name, value in saved.trained.model.state_dict().items():
+        assert torch.equal(value, expected[name].half().float() if value.is_floating_point() else expected[name])
+
+
+def test_the_file_names_no_place_of_the_machine_that_wrote_it(file: Path, tiny_folder: Path) -> None:
+    with safe_open(file, "pt") as content:
+        text = content.metadata()[KEY]
+    assert str(tiny_folder) not in text
+    assert str(tiny_folder.parent) not in text
+    record = json.loads(text)["record"]
+    assert record["seed"] == 0
+    assert record["data"]["digest"]
+
+
+def test_an_evaluation_repeats_the_accuracy_that_the_file_records(file: Path, tiny_folder: Path) -> None:
+    told = call("evaluate.py", f"run={file}", "split=val", f"data_root={tiny_folder}")
+    assert told.status == 0, told.err
+    found: dict[str, Any] = json.loads(Path("logs/weights/cnn10/evaluation/val/metrics.json").read_text())
+    recorded = measured(file)
+    assert recorded["pictures"] == found["count"]
+    assert recorded["accuracy"] == {
+        "plain": found["accuracy"],
+        "flip": found["flip"]["accuracy"],
+        "ten": found["ten"]["accuracy"],
+    }
+
+
+def test_other_data_than_its_own_are_refused(file: Path) -> None:
+    told = call("evaluate.py", f"run={file}")  # FER2013 is not here
+    refused(told, "FER2013 was not found")
+
+
+def test_bad_files_are_named(tmp_path: Path, file: Path) -> None:
+    (tmp_path / "broken.safetensors").write_bytes(b"no weights")
+    save_file({"features.0.weight": torch.zeros(3)}, tmp_path / "others.safetensors")
+    with safe_open(file, "pt") as content:
+        metadata = content.metadata()
+    save_file({"features.0.weight": torch.zeros(3)}, tmp_path / "unfit.safetensors", metadata)
+    for name, reason in (("gone", "no f"), ("broken", "damaged"), ("others", "not of this program"), ("unfit", "fit")):
+        with pytest.raises(FerError, match=f"{name}.safetensors.*{reason}|{reason}.*{name}.safetensors"):
+            open_run(tmp_path / f"{name}.safetensors")
+        refused(call("evaluate.py", f"run={tmp_path / name}.safetensors"), f"{name}.safetensors")
+
+
+def test_an_export_must_be_a_file_of_weights(tiny_sweep: Sweep) -> None:
+    command = [sys.executable, "-m", "fer.export", f"run={run_of(tiny_sweep, 'cnn10')}", "file=model.pth"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert told.returncode == 1
+    assert "must end in .safetensors" in told.stderr
+    assert "Traceback" not in told.stderr
