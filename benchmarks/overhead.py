@@ -1,0 +1,137 @@
+"""What share of a training step is not the network: loading, augmenting, logging, Lightning.
+
+    python benchmarks/overhead.py experiment=cpu model=cnn10 data.root=path/to/fer2013
+
+The same steps of the same network (forward, backward, clipping, optimiser) run once on a batch that already lies on
+the device, in a bare loop, and once through `fer.experiment` as `train.py` runs them. The two take turns, and each
+figure is the median over all steps, so that a busy moment of the machine counts for neither. Takes what `train.py`
+takes; `--steps` (60) is the length of a turn, `--turns` (3) their number.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from hydra import compose, initialize_config_dir
+from lightning.pytorch.callbacks import Callback
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from fer.build import build_transforms
+from fer.commands import quieten
+from fer.config import TrainConfig, checked
+from fer.data.datamodule import FaceDataModule
+from fer.device import hardware
+from fer.experiment import Experiment
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+
+
+class StepClock(Callback):
+    """Notes when each step ends; the first ten are warm-up."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        """Note the time, when the device has done the step."""
+        wait(pl_module.device)
+        self.ends.append(time.perf_counter())
+
+    @property
+    def steps(self) -> list[float]:
+        """Seconds of each step."""
+        return [end - start for start, end in zip(self.ends[10:], self.ends[11:], strict=False)]
+
+
+def wait(device: torch.device) -> None:
+    """Wait until the device is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def prepared(overrides: list[str]) -> tuple[TrainConfig, FaceDataModule]:
+    """Return a configuration and its data, as `train.py` has them."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = checked(compose("train", overrides), TrainConfig)
+    config.trainer.max_epochs, config.trainer.test = 1, False
+    data = FaceDataModule(config.data, build_transforms(config.data.augment), config.seed)
+    data.prepare_data()
+    data.setup()
+    return config, data
+
+
+def in_lightning(config: TrainConfig, data: FaceDataModule, steps: int) -> tuple[list[float], Experiment]:
+    """Return the seconds of each step of a training as it is, and the experiment."""
+    with tempfile.TemporaryDirectory() as folder:
+        experiment = Experiment(config, data, Path(folder))
+        clock = StepClock()
+        experiment.trainer.callbacks.append(clock)  # type: ignore[attr-defined]
+        experiment.trainer.limit_train_batches = steps + 11
+        experiment.trainer.limit_val_batches = 0
+        for checkpoint in list(experiment.trainer.checkpoint_callbacks):
+            experiment.trainer.callbacks.remove(checkpoint)  # type: ignore[attr-defined]
+        experiment.trainer.fit(experiment.classifier, datamodule=data)
+        return clock.steps, experiment
+
+
+def in_a_bare_loop(experiment: Experiment, steps: int) -> list[float]:
+    """Return the seconds of each step on a batch that lies on the device."""
+    config, module = experiment.config, experiment.classifier
+    device = experiment.trainer.strategy.root_device
+    network = module.network.to(device).train()
+    low = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(str(experiment.trainer.precision))
+    images, labels = (tensor.to(device) for tensor in next(iter(experiment.data.train_dataloader())))
+    optimizer = module._optimizer(list(module._groups()))
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    times = []
+    for _ in range(steps + 10):
+        start = time.perf_counter()
+        with torch.autocast(device.type, low, enabled=low is not None):
+            logits = network(images).float()
+            loss = F.cross_entropy(logits, labels, label_smoothing=config.optim.label_smoothing)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        if config.trainer.gradient_clip:
+            nn.utils.clip_grad_norm_(parameters, config.trainer.gradient_clip)
+        optimizer.step()
+        wait(device)
+        times.append(time.perf_counter() - start)
+    return times[10:]
+
+
+def main() -> None:
+    """Take turns and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--turns", type=int, default=3)
+    arguments, overrides = parser.parse_known_args()
+    quieten()
+    config, data = prepared([*overrides, "trainer.progress_bar=true"])
+    whole: list[float] = []
+    bare: list[float] = []
+    for _ in range(arguments.turns):
+        steps, experiment = in_lightning(config, data, arguments.steps)
+        whole += steps
+        bare += in_a_bare_loop(experiment, arguments.steps)
+    device = experiment.trainer.strategy.root_device
+    table = Table(title=f"{config.model.name}, {config.data.batch_size} faces a step, {hardware(device)}")
+    for name in ("", "a step", "images/s"):
+        table.add_column(name, justify="left" if not name else "right")
+    for name, times in (("the network alone", bare), ("train.py", whole)):
+        step = statistics.median(times)
+        table.add_row(name, f"{1e3 * step:.1f} ms", f"{config.data.batch_size / step:.0f}")
+    share = 1 - statistics.median(bare) / statistics.median(whole)
+    table.caption = f"not the network: {100 * share:.1f} % of a step"
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
