@@ -90,7 +90,7 @@ def run(command: Callable[[], Any]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
-        _report(explained(error))
+        report(explained(error))
     finally:
         _remove_hydras_record()
     return 1 if failures else 0
@@ -116,7 +116,7 @@ def train(plain: DictConfig) -> None:
         console.print(f"\n{escape(str(error))}", highlight=False, soft_wrap=True)
         raise KeyboardInterrupt from error
     except Exception as error:  # the traceback of a defect, the sentence of anything else
-        _report(error)
+        report(error)
 
 
 def _train_single(plain: DictConfig) -> None:
@@ -146,7 +146,7 @@ def _train_job(plain: DictConfig, sweep: Path) -> None:
         if config.trainer.devices not in (1, "1"):  # their processes would each walk through the whole sweep
             raise FerError("trainer.devices: a sweep trains on one device; leave out -m to train on several")
         data = open_data(config)
-        folder = sweep / f"{config.model.name}-seed{config.seed}-{run_key(config, data.digest)}"
+        folder = sweep / f"{config.model.name}-seed{config.seed}-{run_key(config, data.all_faces.digest())}"
         if (read_metrics(folder) or {}).get("status") == "finished":
             say(f"{folder} is finished: skipped.")
             return
@@ -186,7 +186,7 @@ def evaluate(plain: DictConfig) -> None:
         folders = find_runs(Path(config.run))
         evaluator = Evaluator(split, config.accelerator, config.data_root)
     except Exception as error:  # reported like any other, by its sentence or with its traceback
-        _report(error)
+        report(error)
         return
     results: list[Result] = []
     for folder in folders:
@@ -194,12 +194,12 @@ def evaluate(plain: DictConfig) -> None:
             # runs of a sweep may differ in their seed alone, which their folders' names tell
             results.append(evaluator.evaluate(folder, folder.name if len(folders) > 1 else None))
         except Exception as error:
-            _report(error)
+            report(error)
     if config.ensemble and len(results) == len(folders):
         try:
             results.append(evaluator.average(results, Path(config.run)))
         except Exception as error:
-            _report(error)
+            report(error)
     if results:
         console.print(results_table(split, results))
     for result in results:
@@ -221,7 +221,7 @@ def export(plain: DictConfig) -> None:
         run.trained.model.cpu()
         save_weights(run, file, {"split": "val", "pictures": result.scores["plain"].count, "accuracy": accuracies})
     except Exception as error:
-        _report(error)
+        report(error)
         return
     say(f"{file}: {file.stat().st_size / 1e6:.1f} MB, {100 * accuracies['plain']:.2f} % on the validation split")
 
@@ -234,6 +234,8 @@ def open_data(config: TrainConfig) -> FaceDataModule:
     root = find_fer2013(config.data.root) if data.source == "fer2013" else config.data.root
     config.data.name = data.source
     config.data.root = None if root is None else str(Path(root).expanduser().resolve())
+    if config.data.exclude is not None:
+        config.data.exclude = str(Path(config.data.exclude).expanduser().resolve())
     return data
 
 
@@ -277,7 +279,8 @@ def _train(config: TrainConfig, data: FaceDataModule, folder: Path, resume: bool
         say(f"{label:>10}: {text}")
 
 
-def _report(error: Exception) -> None:
+def report(error: Exception) -> None:
+    """Print an error, by its sentence or, where it is a defect, its traceback, and remember that there was one."""
     failures.append(str(error))
     if isinstance(error, FerError):
         Console(stderr=True).print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)

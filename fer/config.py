@@ -48,6 +48,7 @@ class DataConfig:
     size: int = 48
     val_fraction: float = 0.1
     cache_dir: str | None = None
+    exclude: str | None = None
     batch_size: int = 128
     num_workers: Any = "auto"
     oversample: OversampleConfig = field(default_factory=OversampleConfig)
@@ -140,7 +141,19 @@ class ExportConfig:
     accelerator: str = "auto"
 
 
-Schema = TypeVar("Schema", TrainConfig, EvaluateConfig, ExportConfig)
+@dataclass
+class AuditConfig:
+    """Everything `python -m fer.audit` takes."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    folder: str = "audit"
+    threshold: int = 4
+    labels: bool = True
+    exclude: Any = "???"  # kinds of findings
+    seed: int = 0
+
+
+Schema = TypeVar("Schema", TrainConfig, EvaluateConfig, ExportConfig, AuditConfig)
 
 
 def checked(config: DictConfig, schema: type[Schema]) -> Schema:

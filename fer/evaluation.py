@@ -199,7 +199,7 @@ class Evaluator:
 
 
 def _same_source(one: DataConfig, other: DataConfig) -> bool:
-    keys = ("name", "root", "size", "val_fraction", "batch_size")
+    keys = ("name", "root", "size", "val_fraction", "batch_size", "exclude")
     return all(getattr(one, key) == getattr(other, key) for key in keys)
 
 

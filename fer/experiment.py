@@ -255,6 +255,7 @@ class Experiment:
             "commit": record["commit"],
             "data": {
                 **record["data"],
+                "excluded": self.data.excluded,
                 "train_counts": {name: counts.tolist() for name, counts in self.data.counts.items()},
             },
         }

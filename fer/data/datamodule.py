@@ -15,6 +15,7 @@ from fer.config import DataConfig
 from fer.data.augment import Augmenter, augmented_classes
 from fer.data.balance import Oversampling, load_oversampled, oversample
 from fer.data.batches import Batch, EpochBatches, FaceDataset, keep
+from fer.data.exclude import excluded
 from fer.data.faces import SPLITS, Faces, Split
 from fer.data.sources import GET_FER2013, looked_for, read_source
 from fer.device import cpu_cores
@@ -35,6 +36,7 @@ class FaceDataModule(L.LightningDataModule):
         faces: The faces of each split; "train" with its oversampled copies. Filled by `setup`.
         source: The name of what was read: "fer2013", "folder" or "sample". Filled by `prepare_data`.
         digest: Changes with any pixel, label or split of the source. Filled by `prepare_data`.
+        excluded: How many training faces `data.exclude` left out. Filled by `prepare_data`.
         counts: Training faces per class before and after oversampling. Filled by `setup`.
     """
 
@@ -49,6 +51,7 @@ class FaceDataModule(L.LightningDataModule):
         self.counts: dict[str, NDArray[np.int64]] = {}
         self.source = ""
         self.digest = ""
+        self.excluded = 0
         self._all: Faces | None = None
         self._folder: Path | None = None
         self._resume_at = (-1, 0)
@@ -78,9 +81,15 @@ class FaceDataModule(L.LightningDataModule):
             )
         for note in faces.notes:
             log.warning("%s", note)
+        self.digest = faces.digest()
+        if self.config.exclude is not None:
+            kept = excluded(faces, Path(self.config.exclude).expanduser())
+            self.excluded = len(faces) - len(kept)
+            log.info("Left out of training: %d pictures that %s names", self.excluded, self.config.exclude)
+            faces = kept
         sizes = ", ".join(f"{len(faces.split(split))} {split}" for split in SPLITS)
         log.info("Data: %s (%s)", faces.source, sizes)
-        self._all, self.digest = faces, faces.digest()
+        self._all = faces
 
     def prepare_data(self) -> None:
         """Read the source, and write the oversampled training folder unless it is there."""

@@ -1,0 +1,108 @@
+"""What `python -m fer.audit` does around an audit: reading, files and the table."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+from rich.table import Table
+
+from fer.audit.findings import Findings
+from fer.audit.findings import audit as look
+from fer.audit.page import write_page
+from fer.commands import report
+from fer.config import AuditConfig, checked
+from fer.data.exclude import write_exclusions
+from fer.data.faces import SPLITS
+from fer.data.sources import read_source
+from fer.errors import FerError
+from fer.files import csv_text, write_whole
+from fer.runs import make_folder
+from fer.terminal import console, say
+
+KINDS = ("leaks", "near_leaks", "blank", "conflicts", "suspects")
+
+
+def audit(plain: DictConfig) -> None:
+    """Audit the faces that a configuration means, and write what was found."""
+    try:
+        config = checked(plain, AuditConfig)
+        kinds = _kinds(config)
+        faces, _ = read_source(config.data)
+        folder = Path(config.folder)
+        make_folder(folder, "choose another with folder=path")
+        findings = look(faces, config.threshold, config.labels, config.seed)
+        _write(findings, kinds, folder)
+    except Exception as error:  # reported like any other, by its sentence or with its traceback
+        report(error)
+        return
+    console.print(_table(findings))
+    for name in ("audit.html", "audit.json", "suspects.csv", "exclude.csv"):
+        say(f"{folder / name}")
+
+
+def _kinds(config: AuditConfig) -> list[str]:
+    if not isinstance(config.exclude, list) or not set(config.exclude) <= set(KINDS):
+        raise FerError(f"exclude: '{config.exclude}' is no list of {', '.join(KINDS)}")
+    if "suspects" in config.exclude and not config.labels:
+        raise FerError("exclude: suspects are not looked for with labels=false")
+    if not 0 <= config.threshold <= 16:
+        raise FerError(f"threshold: {config.threshold} is out of range; choose a number of bits from 0 to 16")
+    return list(map(str, config.exclude))
+
+
+def _write(findings: Findings, kinds: list[str], folder: Path) -> None:
+    write_whole(folder / "audit.json", json.dumps(findings.to_dict(), indent=1) + "\n")
+    columns = ["picture", "given", "suggested", "quality"]
+    named = findings.to_dict()["suspected_labels"]
+    write_whole(folder / "suspects.csv", csv_text([dict(zip(columns, row, strict=True)) for row in named], columns))
+    write_exclusions(folder / "exclude.csv", exclusions(findings, kinds))
+    write_page(findings, folder / "audit.html")
+
+
+def exclusions(findings: Findings, kinds: list[str]) -> dict[str, str]:
+    """Return the training pictures to leave out, by their origins, each with the reasons."""
+    rows: dict[str, NDArray[np.intp]] = {
+        "leaks": findings.leaked_training(near=False),
+        "near_leaks": findings.leaked_training(near=True),
+        "blank": findings.blank,
+        "conflicts": np.concatenate([np.empty(0, np.intp), *findings.conflicts]).astype(np.intp),
+        "suspects": np.array([found.row for found in findings.suspects], dtype=np.intp),
+    }
+    reasons = {
+        "leaks": "stands in validation or test too",
+        "near_leaks": "stands, or nearly, in validation or test too",
+        "blank": "blank",
+        "conflicts": "stands under several labels",
+        "suspects": "suspected label",
+    }
+    train = SPLITS.index("train")
+    found: dict[str, str] = {}
+    for kind in kinds:
+        for row in rows[kind]:
+            if findings.faces.splits[row] == train:
+                origin = findings.faces.origins[row]
+                found[origin] = f"{found[origin]}; {reasons[kind]}" if origin in found else reasons[kind]
+    return found
+
+
+def _table(findings: Findings) -> Table:
+    table = Table(title=f"Audit of {findings.faces.source}")
+    table.add_column("finding")
+    table.add_column("pictures", justify="right")
+    table.add_column("", justify="right")
+    groups = findings.identical
+    table.add_row("all", str(len(findings.faces)), f"{findings.distinct} distinct")
+    table.add_row("identical to another", str(sum(map(len, groups))), f"{len(groups)} groups")
+    conflicts = findings.conflicts
+    table.add_row("… under several labels", str(sum(map(len, conflicts))), f"{len(conflicts)} groups")
+    for name, rows in findings.leaks().items():
+        one, _, other = name.split(" ")
+        table.add_row(f"… {one} pictures that stand in {other}", str(len(rows)), "")
+    near = {row for pair in findings.near for row in pair[:2]}
+    table.add_row(f"nearly another ({findings.threshold} of 64 bits)", str(len(near)), f"{len(findings.near)} pairs")
+    table.add_row("blank", str(len(findings.blank)), f"{len(findings.nearly_blank)} more nearly so")
+    table.add_row("decoded in part", str(len(findings.partly_decoded)), "")
+    table.add_row("suspected labels", str(len(findings.suspects)), "")
+    return table

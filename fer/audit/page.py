@@ -1,0 +1,129 @@
+"""An audit as an HTML page that stands alone, with the pictures side by side."""
+
+import base64
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from fer.audit.findings import Findings
+from fer.data.faces import SPLITS
+from fer.files import write_whole
+
+SHOWN = 48
+"""Groups of pictures that each section shows."""
+
+Group = list[tuple[int, str]]  # rows, each with a note below its picture
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with pictures below it."""
+
+    title: str
+    text: str
+    groups: Sequence[Group]
+    total: int
+
+
+def write_page(findings: Findings, path: Path) -> None:
+    """Write the page, whole or not at all."""
+    faces = findings.faces
+    environment = Environment(
+        loader=PackageLoader("fer", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("audit.html.j2").render(
+        source=faces.source,
+        pictures=len(faces),
+        distinct=findings.distinct,
+        classes=faces.classes,
+        headlines=_headlines(findings),
+        counts=[
+            (split, cells, sum(cell.pictures for cell in cells))
+            for split in SPLITS
+            if (cells := [level for level in findings.levels if level.split == split])
+        ],
+        sections=[section for section in _sections(findings) if section.groups],
+        picture=_pictures(findings),
+        label=lambda row: faces.classes[faces.labels[row]],
+        split=lambda row: SPLITS[faces.splits[row]],
+        origin=lambda row: faces.origins[row],
+    )
+    write_whole(path, page)
+
+
+def _pictures(findings: Findings) -> Callable[[int], str]:
+    def uri(row: int) -> str:
+        data = cv2.imencode(".png", np.ascontiguousarray(findings.faces.images[row]))[1].tobytes()
+        return "data:image/png;base64," + base64.b64encode(data).decode("ascii")
+
+    return uri
+
+
+def _headlines(findings: Findings) -> list[tuple[str, str, str]]:
+    leaks = findings.leaks()
+    return [
+        ("Test pictures seen in training", f"{len(leaks['test in train']):,}", "byte for byte"),
+        ("Validation pictures seen in training", f"{len(leaks['val in train']):,}", "byte for byte"),
+        (
+            "Identical pictures",
+            f"{sum(map(len, findings.identical)):,}",
+            f"in {len(findings.identical):,} groups, {len(findings.conflicts):,} of them with several labels",
+        ),
+        ("Near-duplicates", f"{len(findings.near):,}", f"pairs, at most {findings.threshold} of 64 bits apart"),
+        ("Blank pictures", f"{len(findings.blank):,}", f"and {len(findings.nearly_blank):,} nearly blank"),
+        ("Suspected labels", f"{len(findings.suspects):,}", "of a quick model that has not seen them"),
+    ]
+
+
+def _sections(findings: Findings) -> list[Section]:
+    faces = findings.faces
+    conflicts = findings.conflicts
+    across = [group for group in findings.identical if len(set(faces.splits[group].tolist())) > 1]
+    return [
+        Section(
+            "One picture, several labels",
+            "Byte-identical pictures to which the data set gives different classes.",
+            [_plain(group[:8]) for group in conflicts[:SHOWN]],
+            len(conflicts),
+        ),
+        Section(
+            "One picture, several splits",
+            "Byte-identical pictures that stand on both sides of a split: what is learned there by heart counts here.",
+            [_plain(group[:8]) for group in across[:SHOWN]],
+            len(across),
+        ),
+        Section(
+            "Near-duplicates",
+            f"Pairs whose perceptual hashes differ in at most {findings.threshold} of 64 bits, the furthest first.",
+            [
+                [(pair.first, ""), (pair.second, f"{pair.distance} bits apart")]
+                for pair in sorted(findings.near, key=lambda pair: -pair.distance)[:SHOWN]
+            ],
+            len(findings.near),
+        ),
+        Section(
+            "Blank, nearly blank and partly decoded",
+            "Pictures whose grey levels hardly vary, or not at all in their lower part.",
+            [_plain([row]) for row in (*findings.blank, *findings.nearly_blank, *findings.partly_decoded)][:SHOWN],
+            len(findings.blank) + len(findings.nearly_blank) + len(findings.partly_decoded),
+        ),
+        Section(
+            "Suspected labels",
+            "The most suspected first: below each picture its label, and what a quick model that has not seen it "
+            "prefers. A look is needed: the model is right far less often than people are.",
+            [[(found.row, f"rather {faces.classes[found.suggested]}?")] for found in findings.suspects[:SHOWN]],
+            len(findings.suspects),
+        ),
+    ]
+
+
+def _plain(rows: Iterable[int | np.intp]) -> Group:
+    return [(int(row), "") for row in rows]

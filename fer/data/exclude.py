@@ -1,0 +1,64 @@
+"""Lists of training pictures to leave out: leaks, blanks, and whatever else a user names."""
+
+import csv
+from collections.abc import Mapping
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+
+from fer.data.faces import SPLITS, Faces
+from fer.errors import FerError
+from fer.files import csv_text, write_whole
+
+COLUMN = "picture"
+
+
+def write_exclusions(path: Path, reasons: Mapping[str, str]) -> None:
+    """Write a list of pictures, each by its origin (file or row) and with the reason, for people to read and edit."""
+    write_whole(path, csv_text([{COLUMN: name, "reason": why} for name, why in reasons.items()], [COLUMN, "reason"]))
+
+
+def read_exclusions(path: Path) -> list[str]:
+    """Return the origins in a list: its column `picture`.
+
+    Raises:
+        FerError: If the file cannot be read or has no such column.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise FerError(f"data.exclude: '{path}' cannot be read ({reason})") from error
+    rows = csv.DictReader(StringIO(text))
+    if COLUMN not in (rows.fieldnames or ()):
+        raise FerError(
+            f"data.exclude: '{path}' has no column '{COLUMN}' in its first line; python -m fer.audit writes one"
+        )
+    return [row[COLUMN].strip() for row in rows if row[COLUMN] and row[COLUMN].strip()]
+
+
+def excluded(faces: Faces, path: Path) -> Faces:
+    """Return the faces without the training pictures that a list names.
+
+    Args:
+        faces: Faces of all splits.
+        path: The list.
+
+    Raises:
+        FerError: If it names a picture that is not there or that is not in training: what validates and tests is
+            never changed.
+    """
+    row_of = {origin: row for row, origin in enumerate(faces.origins)}
+    dropped = np.zeros(len(faces), dtype=bool)
+    for name in read_exclusions(path):
+        row = row_of.get(name)
+        if row is None:
+            raise FerError(f"data.exclude: '{path}' names '{name}', which {faces.source} does not hold")
+        if SPLITS[faces.splits[row]] != "train":
+            raise FerError(
+                f"data.exclude: '{path}' names '{name}', which is in the {SPLITS[faces.splits[row]]} split; only "
+                "training pictures can be left out"
+            )
+        dropped[row] = True
+    return faces.take(np.flatnonzero(~dropped))

@@ -1,0 +1,179 @@
+"""The audit finds what was put into a data set, and its list is what training leaves out."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from fer.audit.duplicates import identical_groups, near_pairs
+from fer.audit.labels import Suspect, features, folds, out_of_fold, suspects
+from fer.audit.pictures import partly_decoded
+from fer.data.faces import Faces
+from fer.data.sample import draw_faces
+from fer.runs import read_metrics
+from tests.conftest import ROOT, call, quick
+from tests.test_bad_input import refused
+from tests.test_report import Page
+
+
+def audited(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the audit in the current folder as a user runs it, from a checkout."""
+    command = [sys.executable, "-m", "fer.audit", *arguments]
+    return subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+@pytest.fixture(scope="module")
+def spoilt(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny data set with one of each thing that an audit looks for."""
+    root = tmp_path_factory.mktemp("spoilt") / "fer"
+    shutil.copytree(tiny_folder, root)
+    happy = sorted((root / "train/happy").iterdir())
+    shutil.copy(happy[0], root / "test/happy/PrivateTest_90000.png")  # in test too
+    shutil.copy(happy[1], root / "test/sad/PublicTest_90001.png")  # in validation too, and as another class
+    shutil.copy(happy[2], root / "train/fear/Training_90002.png")  # under two labels
+    picture = cv2.imread(str(happy[3]), cv2.IMREAD_GRAYSCALE)
+    assert picture is not None
+    cv2.imwrite(str(root / "train/happy/Training_90003.png"), cv2.convertScaleAbs(picture, alpha=0.9, beta=10))
+    cv2.imwrite(str(root / "train/neutral/Training_90004.png"), np.zeros((48, 48), np.uint8))
+    picture[30:] = 128
+    cv2.imwrite(str(root / "train/happy/Training_90005.png"), picture)
+    return root
+
+
+@pytest.fixture(scope="module")
+def findings(spoilt: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("audited") / "audit"
+    told = audited("data=fer2013", f"data.root={spoilt}", f"folder={folder}")
+    assert told.returncode == 0, told.stderr
+    assert "Audit of" in told.stdout
+    return folder, json.loads((folder / "audit.json").read_text())
+
+
+def names(paths: list[str]) -> set[str]:
+    return {Path(path).name for path in paths}
+
+
+def test_identical_pictures_are_found_within_and_across_splits(
+    findings: tuple[Path, dict[str, Any]], tiny_faces: Faces
+) -> None:
+    found = findings[1]["identical"]
+    assert (found["groups"], found["pictures"]) == (3, 6)
+    assert (found["conflicting_groups"], found["conflicting_pictures"]) == (2, 4)
+    assert found["across_splits"] == {"val in train": 1, "test in train": 1, "test in val": 0}
+    assert findings[1]["distinct"] == len(tiny_faces) + 6 - 3
+    copies = set.union(*(names(group) for group in found["rows"]))
+    assert {"PrivateTest_90000.png", "PublicTest_90001.png", "Training_90002.png"} < copies
+
+
+def test_near_duplicates_blank_and_cut_pictures_are_found(findings: tuple[Path, dict[str, Any]]) -> None:
+    found = findings[1]
+    assert any("Training_90003.png" in names(pair[:2]) for pair in found["near"]["pairs"])
+    assert all(distance <= found["near"]["threshold"] == 4 for *_, distance in found["near"]["pairs"])
+    assert names(found["blank"]) == {"Training_90004.png"}
+    assert names(found["partly_decoded"]) == {"Training_90005.png"}
+
+
+def test_levels_are_those_of_the_pictures(findings: tuple[Path, dict[str, Any]], tiny_faces: Faces) -> None:
+    (level,) = (row for row in findings[1]["levels"] if (row["split"], row["emotion"]) == ("val", "angry"))
+    images = tiny_faces.split("val").images[tiny_faces.split("val").labels == 0].astype(float)
+    assert level["pictures"] == len(images)
+    assert level["brightness"] == pytest.approx(images.mean(), abs=0.01)
+    assert level["contrast"] == pytest.approx(images.std(axis=(1, 2)).mean(), abs=0.01)
+
+
+def test_the_page_stands_alone_and_shows_the_pictures(findings: tuple[Path, dict[str, Any]]) -> None:
+    text = (findings[0] / "audit.html").read_text()
+    page = Page(text)
+    assert page.open == []
+    assert "script" not in page.tags
+    assert all(source.startswith("data:image/png;base64,") for source in page.sources)
+    assert {"One picture, several labels", "One picture, several splits", "Near-duplicates"} <= set(page.words)
+    assert any("PrivateTest_90000.png" in word for word in page.words)
+
+
+def test_training_leaves_out_what_the_list_names(
+    findings: tuple[Path, dict[str, Any]], spoilt: Path, tiny_faces: Faces
+) -> None:
+    with (findings[0] / "exclude.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3  # two training pictures that stand in validation and test, and a blank one
+    assert {row["reason"] for row in rows} == {"stands in validation or test too", "blank"}
+    _, _, *others = quick(spoilt)
+    arguments = ("data=fer2013", f"data.root={spoilt}", f"data.exclude={findings[0] / 'exclude.csv'}")
+    told = call("train.py", *arguments, *others, "data.oversample.enabled=false")
+    assert told.status == 0, told.err
+    (run,) = Path("logs/cnn10").iterdir()
+    metrics = read_metrics(run)
+    assert metrics is not None
+    assert metrics["data"]["excluded"] == 3
+    assert sum(metrics["data"]["train_counts"]["before"]) == len(tiny_faces.split("train")) + 4 - 3
+    assert call("evaluate.py", f"run={run}").status == 0
+    scores = json.loads((run / "evaluation/test/metrics.json").read_text())
+    assert scores["count"] == scores["leak_free"]["plain"]["count"] == 49  # nothing of the test was seen
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("file,why\nx,y\n", ("no column 'picture'",)),
+        ("picture,reason\ntrain/happy/gone.png,\n", ("gone.png", "does not hold")),
+        ("picture,reason\n{test},\n", ("test split", "only training pictures")),
+        (None, ("cannot be read",)),
+    ],
+)
+def test_bad_lists_are_refused(tiny_folder: Path, content: str | None, words: tuple[str, ...]) -> None:
+    test = next((tiny_folder / "test/happy").glob("PrivateTest_*")).relative_to(tiny_folder)
+    if content is not None:
+        Path("list.csv").write_text(content.replace("{test}", str(test)))
+    _, _, *others = quick(tiny_folder)
+    refused(call("train.py", "data=fer2013", f"data.root={tiny_folder}", "data.exclude=list.csv", *others), *words)
+    assert not Path("logs").exists()
+
+
+def test_swapped_labels_are_suspected() -> None:
+    """The drawn faces are easy: the quick model knows better than forty labels that were swapped."""
+    faces = draw_faces(train=1400, val=7, test=7)
+    wrong = np.random.default_rng(0).choice(1400, 40, replace=False)
+    labels = faces.labels.copy()
+    labels[wrong] = (labels[wrong] + 3) % 7
+    spoilt = Faces(faces.images, labels, faces.splits, faces.origins, "spoilt")
+    found = suspects(spoilt, out_of_fold(spoilt))
+    first = found[:40]
+    hits = {suspect.row for suspect in first} & set(wrong.tolist())
+    assert len(hits) >= 20  # by chance it would be one
+    truth = [suspect for suspect in first if suspect.row in hits]
+    assert sum(suspect.suggested == faces.labels[suspect.row] for suspect in truth) >= 0.9 * len(truth)
+    assert all(isinstance(suspect, Suspect) and suspect.given != suspect.suggested for suspect in first)
+
+
+def test_identical_pictures_share_a_fold() -> None:
+    faces = draw_faces(train=70, val=7, test=7)
+    twice = faces.take(np.tile(np.arange(len(faces)), 2))
+    fold = folds(twice, 0)
+    assert np.array_equal(fold[: len(faces)], fold[len(faces) :])
+    assert set(fold.tolist()) == set(range(5))
+    assert all(len(group) == 2 for group in identical_groups(twice))
+    assert near_pairs(faces.take(np.arange(3)), 0) == []
+
+
+def test_gradients_have_their_directions() -> None:
+    ramp = np.tile(np.arange(48, dtype=np.uint8) * 5, (48, 1))
+    across, down = features(np.stack([ramp, ramp.T]))
+    votes = [histogram.reshape(9, -1).sum(1).argmax() for histogram in (across.numpy()[:], down.numpy()[:])]
+    assert len(across) == 1764
+    assert votes[0] != votes[1]
+
+
+def test_a_whole_picture_is_not_cut() -> None:
+    whole = draw_faces(train=7, val=7, test=7).images
+    assert not len(partly_decoded(np.asarray(whole)))
