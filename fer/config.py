@@ -57,7 +57,7 @@ class DataConfig:
     index: str | None = None
     contempt: bool = True
     target: str = "majority"
-    filters: list[str] = field(default_factory=lambda: ["blank", "unknown", "outliers", "leading", "majority"])
+    filters: list[str] = field(default_factory=lambda: ["blank", "outliers", "unknown", "leading", "majority"])
 
 
 FERPLUS_KEYS = ("votes", "index", "contempt", "target", "filters")

@@ -5,15 +5,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from fer.build import build_transforms
 from fer.data.datamodule import FaceDataModule
-from fer.experiment import Experiment
+from fer.experiment import Experiment, InterruptedRunError
 from fer.labels import EMOTIONS, EMOTIONS_WITH_CONTEMPT
 from fer.runs import run_key
 from fer.weights import open_run
 from tests.conftest import call, composed
 from tests.data.layouts import write_table, write_votes
+from tests.test_bad_input import refused
+from tests.test_experiment import StopAt, assert_same, weights
 
 SMALL = ("model.network.width=0.25", "data.batch_size=8", "trainer.progress_bar=false", "trainer.accelerator=cpu")
 
@@ -27,17 +30,17 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def trained(root: Path, target: str, folder: str, *options: str) -> tuple[Experiment, dict[str, torch.Tensor]]:
-    config = composed(
-        "data=ferplus", f"data.root={root}", f"data.target={target}", "trainer.max_epochs=1", *SMALL, *options
-    )
+def experiment(root: Path, target: str, folder: str, *options: str, resume: bool = False) -> Experiment:
+    arguments = ("data=ferplus", f"data.root={root}", f"data.target={target}", "trainer.max_epochs=1")
+    config = composed(*arguments, *SMALL, *options)
     data = FaceDataModule(config.data, build_transforms(config.data.augment), config.seed)
-    run = Experiment(config, data, Path(folder))
-    metrics = run.run()
-    assert metrics["status"] == "finished"
-    assert 0 <= metrics["train"]["acc"] <= 1
-    state: dict[str, torch.Tensor] = torch.load(Path(folder) / "last.ckpt", weights_only=True)["state_dict"]
-    return run, state
+    return Experiment(config, data, Path(folder), resume)
+
+
+def trained(root: Path, target: str, folder: str, *options: str) -> tuple[Experiment, dict[str, Tensor]]:
+    run = experiment(root, target, folder, *options)
+    assert run.run()["status"] == "finished"
+    return run, weights(folder)
 
 
 @pytest.mark.usefixtures("no_dashboard")
@@ -52,7 +55,19 @@ def test_each_target_trains_to_weights_of_its_own_and_repeats(root: Path) -> Non
     assert all(head.shape[0] == 8 for head in heads)
     assert not [(a, b) for a in range(4) for b in range(a) if torch.equal(heads[a], heads[b])]
     _, again = trained(root, "probabilistic", "again")
-    assert all(torch.equal(again[name], value) for name, value in states["probabilistic"].items())
+    assert_same(again, states["probabilistic"])
+
+
+@pytest.mark.usefixtures("no_dashboard")
+def test_a_stopped_run_goes_on_with_the_labels_that_it_would_have_drawn(root: Path) -> None:
+    trained(root, "probabilistic", "whole", "trainer.max_epochs=2")
+    stopped = experiment(root, "probabilistic", "stopped", "trainer.max_epochs=2")
+    per_epoch = len(stopped.data.train_dataloader())
+    stopped.trainer.callbacks.insert(0, StopAt(per_epoch + 1))  # type: ignore[attr-defined]
+    with pytest.raises(InterruptedRunError):
+        stopped.run()
+    experiment(root, "probabilistic", "stopped", "trainer.max_epochs=2", resume=True).run()
+    assert_same(weights("whole"), weights("stopped"))
 
 
 @pytest.mark.usefixtures("no_dashboard")
@@ -70,7 +85,7 @@ def test_a_sweep_and_its_reports_know_the_eight_classes(root: Path, caplog: pyte
     told = call("train.py", "-m", "data.target=majority,multi_target", *arguments)
     assert told.status == 0, told.err
     assert "contempt" in told.out
-    assert "FER+ (blank, unknown, outliers, leading, majority) keeps 28 train, 14 val, 14 test" in caplog.text
+    assert "FER+ (blank, outliers, unknown, leading, majority) keeps 28 train, 14 val, 14 test" in caplog.text
     (sweep,) = Path("logs/sweeps").iterdir()
     board = (sweep / "leaderboard.md").read_text()
     assert "target=majority" in board and "target=multi_target" in board
@@ -85,6 +100,14 @@ def test_a_sweep_and_its_reports_know_the_eight_classes(root: Path, caplog: pyte
     moved = root.rename(root.with_name("moved"))
     told = call("evaluate.py", f"run={runs[0]}", f"data_root={moved}", "split=train")
     assert told.status == 0, told.err
+
+
+def test_missing_votes_end_with_one_sentence_and_leave_nothing(root: Path) -> None:
+    (root / "fer2013new.csv").unlink()
+    told = call("train.py", "data=ferplus", f"data.root={root}", *SMALL)
+    refused(told, "data.votes", str(root / "fer2013new.csv"), "github.com/microsoft/FERPlus")
+    assert not Path("logs").exists()
+    assert not Path("fer_aug_dataset").exists()
 
 
 def test_keys_of_ferplus_change_no_other_run() -> None:

@@ -1,11 +1,11 @@
 """FER+: FER2013's pictures under the votes of ten taggers (Barsoum et al., 2016, https://arxiv.org/abs/1608.01041).
 
 What counts and what is learned follows the authors' code (`src/ferplus.py` in github.com/microsoft/FERPlus), filter
-by filter, in this order:
+by filter, in this order however they are given:
 
 - "blank": a row without an image name is left out.
-- "unknown": so is a face for which more taggers said "unknown" or "no face" than any one emotion.
 - "outliers": a class with a single vote, of the ten, counts as having none.
+- "unknown": a face for which more taggers said "unknown" or "no face" than any one emotion is left out.
 - "leading": the shares that are drawn from or learned hold the classes with most votes alone: from the top, and
   classes with equally many together, until three quarters of all votes or three classes are reached, and none below
   "unknown" or "no face".
@@ -31,7 +31,7 @@ from fer.errors import FerError
 from fer.labels import EMOTIONS_WITH_CONTEMPT, emotion_index
 
 TARGETS = ("majority", "probabilistic", "cross_entropy", "multi_target")
-FILTERS = ("blank", "unknown", "outliers", "leading", "majority")
+FILTERS = ("blank", "outliers", "unknown", "leading", "majority")
 VOTES, INDEX = "fer2013new.csv", "index.csv"
 
 _LABELS = np.array([emotion_index(name, EMOTIONS_WITH_CONTEMPT) for name in EMOTIONS])
@@ -125,7 +125,7 @@ def judge(votes: Votes, target: str, filters: Sequence[str]) -> Verdict:
 def _accepted(counts: NDArray[np.int64], labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return the votes for classes with 30 % of them or more, and which emotions these are, the label in any case.
 
-    As in the authors' code, where the paper has more than 30 %: of ten votes, three are enough.
+    As in the authors' code, exactly 30 % are enough: three of ten votes.
     """
     large = 10 * counts >= 3 * counts.sum(axis=1, keepdims=True)
     right = large[:, : len(EMOTIONS)].copy()

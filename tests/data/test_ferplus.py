@@ -178,7 +178,7 @@ def test_the_table_gets_the_votes_of_its_rows(root: Path) -> None:
     assert faces.targets is None
     assert faces.split("train").counts().tolist() == [4, 4, 3, 3, 3, 4, 3, 1]
     assert faces.notes[-1] == (
-        "FER+ (blank, unknown, outliers, leading, majority) keeps 25 train, 14 val, 13 test of 56 faces."
+        "FER+ (blank, outliers, unknown, leading, majority) keeps 25 train, 14 val, 13 test of 56 faces."
     )
     assert faces.source == f"fer2013.csv in {root} with the votes of {root / 'fer2013new.csv'}"
 
@@ -312,7 +312,7 @@ def test_a_bad_index_is_named(spoil: Callable[[Path], object], said: str, tmp_pa
     ("option", "said"),
     [
         ("data.target=soft", "data.target: 'soft' is unknown; choose one of majority, probabilistic"),
-        ("data.filters=[blanks]", "data.filters: 'blanks' is unknown; choose one of blank, unknown"),
+        ("data.filters=[blanks]", "data.filters: 'blanks' is unknown; choose one of blank, outliers"),
         ("data.votes=nowhere.csv", "data.votes: nowhere.csv does not exist; download"),
         ("data.oversample.classes=[contemt]", "contemt.*neutral, contempt; did you mean 'contempt'"),
     ],
