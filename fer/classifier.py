@@ -37,7 +37,7 @@ class EmotionClassifier(L.LightningModule):
 
     Logged for training and validation alike: `loss`, the plain cross-entropy (natural logarithm, no smoothing and
     no weights, so that the two curves compare), and `acc`; for validation also `f1`, the macro average, and one
-    F1 a class. `train/objective` is what is minimised, smoothing and weights included.
+    F1 a class. `train/objective` is what is minimised, smoothing, weights and the batch's own targets included.
 
     Args:
         network: Maps uint8 (N, 1, H, W) to logits (N, C).
@@ -90,15 +90,33 @@ class EmotionClassifier(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the objective of one batch."""
-        faces, labels = batch
+        faces, labels, targets = batch if len(batch) == 3 else (*batch, batch[1])
         logits = self(faces)
-        objective = F.cross_entropy(logits, labels, weight=self._weights, label_smoothing=self.optim.label_smoothing)
+        objective = self._objective(logits, targets)
         with torch.no_grad():
             metrics = self.train_metrics
             _update(metrics["loss"], F.cross_entropy(logits.detach(), labels), len(labels))
             _update(metrics["objective"], objective.detach(), len(labels))
             _update(metrics["acc"], logits.detach(), labels)
         return objective
+
+    def _objective(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the cross-entropy with smoothing and weights.
+
+        Args:
+            logits: Float32, (N, C).
+            targets: int64 (N,), labels; float (N, C), shares that sum to one; or bool (N, C), classes that are all
+                right, of which the likeliest counts, so that the loss is the negative logarithm of the largest of
+                their probabilities (Barsoum et al., 2016).
+        """
+        options: Any = {"weight": self._weights, "label_smoothing": self.optim.label_smoothing}
+        if targets.dtype == torch.bool:
+            targets = logits.detach().masked_fill(~targets, -math.inf).argmax(dim=1)
+        if not targets.is_floating_point():
+            return F.cross_entropy(logits, targets, **options)
+        # torch would divide by the number of faces, and so weigh shares of one otherwise than the same labels
+        weight = len(targets) if self._weights is None else (targets * self._weights).sum()
+        return F.cross_entropy(logits, targets, reduction="sum", **options) / weight
 
     @property
     def _weights(self) -> Tensor | None:
@@ -125,7 +143,7 @@ class EmotionClassifier(L.LightningModule):
         self._keep(batch)
 
     def _keep(self, batch: Batch) -> None:
-        faces, labels = batch
+        faces, labels = batch[:2]
         self.outputs.append((self(faces), labels))
 
     def evaluated(self) -> tuple[Tensor, Tensor]:

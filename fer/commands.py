@@ -231,12 +231,16 @@ def open_data(config: TrainConfig) -> FaceDataModule:
     data = FaceDataModule(config.data, build_transforms(config.data.augment), config.seed)
     data.read()
     # a later evaluation or resume means these faces, whatever "auto" or a relative path would find by then
-    root = find_fer2013(config.data.root) if data.source == "fer2013" else config.data.root
+    root = find_fer2013(config.data.root) if data.source in ("fer2013", "ferplus") else config.data.root
     config.data.name = data.source
-    config.data.root = None if root is None else str(Path(root).expanduser().resolve())
-    if config.data.exclude is not None:
-        config.data.exclude = str(Path(config.data.exclude).expanduser().resolve())
+    config.data.root = _resolved(root)
+    config.data.votes, config.data.index = _resolved(config.data.votes), _resolved(config.data.index)
+    config.data.exclude = _resolved(config.data.exclude)
     return data
+
+
+def _resolved(path: Path | str | None) -> str | None:
+    return None if path is None else str(Path(path).expanduser().resolve())
 
 
 def _resume(folder: Path) -> None:

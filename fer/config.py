@@ -42,7 +42,7 @@ class AugmentConfig:
 class DataConfig:
     """Where the faces come from and how they become batches."""
 
-    name: str = "???"  # auto, fer2013, sample or folder
+    name: str = "???"  # auto, fer2013, ferplus, sample or folder
     root: str | None = None
     download: bool = False
     size: int = 48
@@ -53,6 +53,16 @@ class DataConfig:
     num_workers: Any = "auto"
     oversample: OversampleConfig = field(default_factory=OversampleConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    # of data=ferplus alone, see `fer.data.ferplus`
+    votes: str | None = None
+    index: str | None = None
+    contempt: bool = True
+    target: str = "majority"
+    filters: list[str] = field(default_factory=lambda: ["blank", "outliers", "unknown", "leading", "majority"])
+
+
+FERPLUS_KEYS = ("votes", "index", "contempt", "target", "filters")
+"""Keys of the data section that mean nothing unless the data are FER+."""
 
 
 @dataclass

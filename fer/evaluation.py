@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fer.config import DataConfig, TrainConfig
+from fer.config import FERPLUS_KEYS, DataConfig, TrainConfig
 from fer.data.datamodule import FaceDataModule
 from fer.data.faces import Faces, Split
 from fer.data.leaks import identical_to_any
@@ -173,6 +173,8 @@ class Evaluator:
         data = replace(
             config.data,
             root=self.data_root or config.data.root,
+            votes=None if self.data_root else config.data.votes,  # what moved with the faces lies there with them
+            index=None if self.data_root else config.data.index,
             oversample=replace(config.data.oversample, enabled=False),  # no split is scored with copies in it
         )
         if self._data is None or not _same_source(self._data.config, data):
@@ -199,7 +201,7 @@ class Evaluator:
 
 
 def _same_source(one: DataConfig, other: DataConfig) -> bool:
-    keys = ("name", "root", "size", "val_fraction", "batch_size", "exclude")
+    keys = ("name", "root", "size", "val_fraction", "batch_size", "exclude", *FERPLUS_KEYS)
     return all(getattr(one, key) == getattr(other, key) for key in keys)
 
 

@@ -29,7 +29,7 @@ from fer.runs import environment, make_folder, write_config, write_json
 
 log = logging.getLogger(__name__)
 
-EPOCHS = {"sample": 10, "fer2013": 30, "folder": 30}
+EPOCHS = {"sample": 10, "fer2013": 30, "ferplus": 30, "folder": 30}
 MONITORS = {"val/acc": "max", "val/f1": "max", "val/loss": "min"}
 
 

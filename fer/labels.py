@@ -8,6 +8,9 @@ from fer.errors import FerError
 EMOTIONS: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """FER2013's seven emotions in the order of its CSV labels 0 to 6 (Goodfellow et al., 2013)."""
 
+EMOTIONS_WITH_CONTEMPT: tuple[str, ...] = (*EMOTIONS, "contempt")
+"""FER+'s eight emotions (Barsoum et al., 2016): the seven keep their labels, and contempt is 7."""
+
 MINORITY: tuple[str, ...] = ("sad", "angry", "surprise")
 """The classes that oversampling and online augmentation serve unless told otherwise."""
 
@@ -24,29 +27,30 @@ ALIASES: dict[str, str] = {
 """Other data sets' names, each with the name used here."""
 
 
-def emotion_index(name: str) -> int | None:
-    """Return the label of an emotion under any of its known names, or None where the name is unknown."""
+def emotion_index(name: str, classes: Sequence[str] = EMOTIONS) -> int | None:
+    """Return the label of an emotion under any of its known names, or None where it is not among the classes."""
     key = name.strip().lower()
     key = ALIASES.get(key, key)
-    return EMOTIONS.index(key) if key in EMOTIONS else None
+    return classes.index(key) if key in classes else None
 
 
-def emotion_indices(names: Sequence[str], where: str) -> tuple[int, ...]:
+def emotion_indices(names: Sequence[str], where: str, classes: Sequence[str] = EMOTIONS) -> tuple[int, ...]:
     """Return the labels of several emotions.
 
     Args:
         names: Emotion names or their aliases.
         where: The configuration key they came from, for the error message.
+        classes: The class names in label order.
 
     Raises:
         FerError: If a name is unknown.
     """
     indices = []
     for name in names:
-        index = emotion_index(str(name))
+        index = emotion_index(str(name), classes)
         if index is None:
-            near = get_close_matches(str(name), EMOTIONS, n=1)
+            near = get_close_matches(str(name), classes, n=1)
             hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise FerError(f"{where}: '{name}' is no emotion; known are {', '.join(EMOTIONS)}{hint}")
+            raise FerError(f"{where}: '{name}' is no emotion; known are {', '.join(classes)}{hint}")
         indices.append(index)
     return tuple(indices)

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.markup import escape
 from rich.table import Table
 
+from fer.config import FERPLUS_KEYS
 from fer.figures import leaderboard, png_bytes
 from fer.files import csv_text, write_whole
 from fer.runs import INERT, read_config, read_metrics
@@ -46,6 +47,8 @@ RESOLVED = {"data.name", "data.digest", "trainer.max_epochs"}
 # keys by which runs of one group may differ
 APART = {"seed", *map(".".join, INERT)}
 
+_FERPLUS_KEYS = {f"data.{key}" for key in FERPLUS_KEYS}
+
 
 class Run(NamedTuple):
     """A run's folder with what stands in it."""
@@ -62,7 +65,10 @@ def collect(folder: Path) -> list[Run]:
         metrics = read_metrics(path.parent)
         if metrics is not None and (path.parent / "config.yaml").is_file():
             digest = metrics.get("data", {}).get("digest")  # runs on other data are no other seeds of the same
-            runs.append(Run(path.parent, metrics, {**_flat(read_config(path.parent)), "data.digest": digest}))
+            config = _flat(read_config(path.parent))
+            if config.get("data.name") != "ferplus":  # they mean nothing, and older runs have none of them
+                config = {key: value for key, value in config.items() if key not in _FERPLUS_KEYS}
+            runs.append(Run(path.parent, metrics, {**config, "data.digest": digest}))
     return runs
 
 

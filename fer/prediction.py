@@ -56,7 +56,7 @@ def predict(
     """
     found: dict[str, list[Tensor]] = {view: [] for view in VIEWS}
     with torch.inference_mode(), torch.autocast(device.type, low_precision, enabled=low_precision is not None):
-        for faces, _ in batches:
+        for faces, *_ in batches:
             views = [model(view).float().cpu() for view in ten_views(faces.to(device))]
             found["plain"].append(views[0])
             found["flip"].append(average((views[0], views[5])))

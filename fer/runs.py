@@ -20,7 +20,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fer.config import TrainConfig
+from fer.config import FERPLUS_KEYS, TrainConfig
 from fer.device import hardware
 from fer.errors import FerError, first_line
 from fer.files import write_whole
@@ -38,7 +38,15 @@ PACKAGES = (
 )
 SHARED_FOLDER = "FER_RUN_FOLDER"
 # where things lie and how they are shown changes no result
-INERT = (("logs",), ("resume",), ("trainer", "progress_bar"), ("data", "root"), ("data", "cache_dir"))
+INERT = (
+    ("logs",),
+    ("resume",),
+    ("trainer", "progress_bar"),
+    ("data", "root"),
+    ("data", "cache_dir"),
+    ("data", "votes"),
+    ("data", "index"),
+)
 
 
 def run_key(config: TrainConfig, digest: str) -> str:
@@ -49,6 +57,9 @@ def run_key(config: TrainConfig, digest: str) -> str:
         for name in path:
             section = section[name]
         section.pop(last)
+    if config.data.name != "ferplus":
+        for name in FERPLUS_KEYS:  # so that runs from before there was FER+ keep their keys
+            plain["data"].pop(name, None)
     text = json.dumps([plain, digest], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 

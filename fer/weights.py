@@ -114,7 +114,7 @@ def _portable(config: TrainConfig) -> TrainConfig:
     network = {key: None if key == "weights" else value for key, value in config.model.network.items()}
     return replace(
         config,
-        data=replace(config.data, root=None, cache_dir=None, exclude=None),
+        data=replace(config.data, root=None, cache_dir=None, exclude=None, votes=None, index=None),
         trainer=replace(config.trainer, precision="32-true", accelerator="auto", devices=1),
         model=replace(config.model, weights=None, network=network),
         logs="logs",

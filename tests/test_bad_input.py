@@ -34,7 +34,7 @@ CONFIGURATION = {
     "no assignment": (["foo"], ["'foo'", "key=value"]),
     "unclosed list": (["optim.lr=[1"], ["'optim.lr=[1'", "key=value"]),
     "unknown model": (["model=nope"], ["model: 'nope'", "cnn10, cnn12, cnn16", "mnv2, mnv2_ft"]),
-    "unknown data": (["data=nope"], ["data: 'nope'", "auto, fer2013, folder, sample"]),
+    "unknown data": (["data=nope"], ["data: 'nope'", "auto, fer2013, ferplus, folder, sample"]),
     "unknown experiment": (["experiment=nope"], ["experiment: 'nope'"]),
     "model without network": (["model=custom"], ["model.network._target_: needs a value"]),
     "wrong type": (["data.batch_size=x"], ["data.batch_size", "'x'"]),

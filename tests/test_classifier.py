@@ -52,6 +52,53 @@ def test_the_objective_is_smoothed_and_weighted_but_the_logged_loss_is_not() -> 
     assert module.running()["acc"] == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
 
 
+def one_step(targets: Tensor, weights: list[float] | None, smoothing: float = 0.0) -> tuple[EmotionClassifier, float]:
+    """Return a classifier and its objective for faces whose labels are 0, 1, 1, 6 but whose targets are these."""
+    logits = torch.randn(4, 7, generator=torch.Generator().manual_seed(0))
+    module = EmotionClassifier(Fixed(logits), OptimConfig(label_smoothing=smoothing), EMOTIONS, weights)
+    batch = (torch.zeros(4, 1, 48, 48, dtype=torch.uint8), torch.tensor([0, 1, 1, 6]), targets)
+    return module, float(module.training_step(batch, 0).detach())
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, 3.0, 1.0, 1.0, 1.0, 1.0, 2.0]])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_targets_that_say_what_the_labels_say_are_worth_the_same(weights: list[float] | None, smoothing: float) -> None:
+    labels = torch.tensor([0, 1, 1, 6])
+    one_hot = torch.eye(7)[labels]
+    expected = one_step(labels, weights, smoothing)[1]
+    for targets in (one_hot, one_hot.bool()):
+        assert one_step(targets, weights, smoothing)[1] == pytest.approx(expected, abs=1e-6)
+
+
+def test_shares_are_learned_by_cross_entropy() -> None:
+    shares = torch.tensor([[0.5, 0.3, 0.2, 0, 0, 0, 0], *torch.eye(7)[[1, 2, 3]].tolist()])
+    module, objective = one_step(shares, None)
+    logs = torch.randn(4, 7, generator=torch.Generator().manual_seed(0)).log_softmax(1)
+    assert objective == pytest.approx(float(-(shares * logs).sum() / 4), abs=1e-5)
+    # what is shown stays comparable with validation: by the labels
+    assert module.running()["loss"] == pytest.approx(float(-logs[range(4), [0, 1, 1, 6]].mean()), abs=1e-5)
+    assert module.running()["acc"] == pytest.approx(
+        float((logs.argmax(1) == torch.tensor([0, 1, 1, 6])).float().mean())
+    )
+
+
+def test_of_several_right_classes_the_likeliest_counts() -> None:
+    right = torch.tensor(
+        [[1, 1, 1, 0, 0, 0, 0], [0, 1, 0, 0, 0, 0, 1], [1, 1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 0, 1]], dtype=torch.bool
+    )
+    _, objective = one_step(right, None)
+    probabilities = torch.randn(4, 7, generator=torch.Generator().manual_seed(0)).softmax(1)
+    assert objective == pytest.approx(float(-(probabilities * right).amax(1).log().mean()), abs=1e-5)
+
+
+def test_drawn_labels_are_learned_and_the_accuracy_is_by_the_majority() -> None:
+    drawn = torch.tensor([2, 1, 3, 6])
+    module, objective = one_step(drawn, None)
+    logs = torch.randn(4, 7, generator=torch.Generator().manual_seed(0)).log_softmax(1)
+    assert objective == pytest.approx(float(-logs[range(4), drawn].mean()), abs=1e-5)
+    assert module.running()["loss"] == pytest.approx(float(-logs[range(4), [0, 1, 1, 6]].mean()), abs=1e-5)
+
+
 def test_gains_and_offsets_are_not_decayed() -> None:
     module = EmotionClassifier(Fixed(torch.zeros(4, 7)), OptimConfig(weight_decay=0.1, lr=0.5), EMOTIONS)
     groups = list(module._groups())

@@ -10,23 +10,26 @@ from fer.errors import FerError
 from fer.labels import EMOTIONS, emotion_indices
 
 
-def augmented_classes(classes: object, key: str = "data.augment.classes") -> tuple[int, ...]:
+def augmented_classes(
+    classes: object, known: Sequence[str] = EMOTIONS, key: str = "data.augment.classes"
+) -> tuple[int, ...]:
     """Return the labels that are augmented.
 
     Args:
         classes: Emotion names, "all" or "none".
+        known: The class names in label order.
         key: The configuration key, for error messages.
 
     Raises:
         FerError: If a name is unknown.
     """
     if classes == "all":
-        return tuple(range(len(EMOTIONS)))
+        return tuple(range(len(known)))
     if classes == "none":
         return ()
     if isinstance(classes, str) or not isinstance(classes, Sequence):
         raise FerError(f"{key}: give a list of emotions, 'all' or 'none', not '{classes}'")
-    return emotion_indices(classes, key)
+    return emotion_indices(classes, key, known)
 
 
 class Augmenter:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from fer.data.copies import Oversampling, plan, redraw
-from fer.data.faces import SPLITS, Faces
+from fer.data.faces import SPLITS, Faces, Targets
 from fer.data.manifest import SUMMARY, Row, check_files, damaged, read_rows, read_summary, write_rows
 from fer.data.pictures import with_progress
 from fer.errors import FerError
@@ -72,7 +72,8 @@ def load_oversampled(folder: Path, source: Faces) -> Faces:
         source: The faces that it was given.
 
     Returns:
-        The faces in `source`, in their order, followed by the copies; origins are files relative to `folder`.
+        The faces in `source`, in their order, followed by the copies, with their originals' targets; origins are
+        files relative to `folder`.
 
     Raises:
         FerError: If the folder was made from other faces, or was changed since.
@@ -101,7 +102,15 @@ def load_oversampled(folder: Path, source: Faces) -> Faces:
         labels=np.array([label_of[row.emotion] for row in rows], dtype=np.int64),
         splits=np.full(len(rows), SPLITS.index("train"), dtype=np.uint8),
         origins=[row.file for row in rows],
+        targets=_targets(source, rows),
     )
+
+
+def _targets(source: Faces, rows: list[Row]) -> Targets | None:
+    if source.targets is None:
+        return None
+    original = {origin: index for index, origin in enumerate(source.origins)}
+    return source.targets[[original[row.origin] for row in rows]]
 
 
 def _write(faces: Faces, config: Oversampling, summary: dict[str, Any], folder: Path) -> None:

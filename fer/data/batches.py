@@ -13,8 +13,12 @@ from torch.utils.data import Dataset, Sampler
 from fer.data.augment import Augmenter
 from fer.data.faces import Faces
 
-Batch = tuple[Tensor, Tensor]
-"""Faces, uint8 (N, 1, H, W), and labels, int64 (N,)."""
+Batch = tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Tensor]
+"""Faces, uint8 (N, 1, H, W), and labels, int64 (N,).
+
+In training, where the faces carry targets, a third tensor is learned instead of the labels: int64 (N,), labels
+drawn for this batch; float32 (N, C), shares of votes; or bool (N, C), the classes that count as right.
+"""
 
 
 @dataclass(frozen=True)
@@ -31,11 +35,13 @@ class FaceDataset(Dataset[Batch]):
     Args:
         faces: What to draw from.
         augmenter: Transforms training batches; None leaves faces as they are.
+        draw: Learn labels drawn from the faces' targets, anew for every batch, instead of these shares themselves.
     """
 
-    def __init__(self, faces: Faces, augmenter: Augmenter | None = None) -> None:
+    def __init__(self, faces: Faces, augmenter: Augmenter | None = None, draw: bool = False) -> None:
         self.faces = faces
         self.augmenter = augmenter
+        self.draw = draw
 
     def __len__(self) -> int:
         return len(self.faces)
@@ -46,7 +52,29 @@ class FaceDataset(Dataset[Batch]):
         labels = self.faces.labels[request.rows]
         if self.augmenter is not None:
             images = self.augmenter(images, labels, request.seed)
-        return torch.from_numpy(images)[:, None], torch.from_numpy(labels)
+        pictures = torch.from_numpy(images)[:, None]
+        if self.faces.targets is None:
+            return pictures, torch.from_numpy(labels)
+        targets = self.faces.targets[request.rows]
+        learned = draw_labels(targets, request.seed) if self.draw else targets
+        return pictures, torch.from_numpy(labels), torch.from_numpy(learned)
+
+
+def draw_labels(shares: NDArray[Any], seed: int) -> NDArray[np.int64]:
+    """Draw a label for each face, every class as often as its share says.
+
+    Args:
+        shares: Floating point, (N, C), not negative, with a positive sum in each row.
+        seed: Equal seeds draw equal labels.
+
+    Returns:
+        int64, (N,).
+    """
+    ends = shares.cumsum(axis=1, dtype=np.float64)
+    # the 1 keeps these draws apart from the augmentation's, which has the same seed
+    points = np.random.default_rng((seed, 1)).random(len(shares)) * ends[:, -1]
+    labels: NDArray[np.int64] = (points[:, None] >= ends).sum(axis=1)
+    return labels
 
 
 def keep(batch: Any) -> Batch:

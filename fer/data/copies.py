@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fer.data.faces import Faces
 from fer.data.manifest import Change, Row
 from fer.errors import FerError
-from fer.labels import EMOTIONS, MINORITY, emotion_indices
+from fer.labels import EMOTIONS_WITH_CONTEMPT, MINORITY, emotion_indices
 
 _SUFFIX = re.compile(r"\.(bmp|gif|jpe?g|pgm|png|ppm|tiff?|webp)$", re.IGNORECASE)
 
@@ -51,8 +51,9 @@ class Oversampling:
             if isinstance(self.classes, str):
                 raise FerError(f"data.oversample.classes: '{self.classes}' is neither 'auto' nor a list of emotions")
             # in label order, so that another order of the same classes is the same configuration
-            labels = sorted(set(emotion_indices(self.classes, "data.oversample.classes")))
-            object.__setattr__(self, "classes", tuple(EMOTIONS[label] for label in labels))
+            known = EMOTIONS_WITH_CONTEMPT  # the faces may know fewer, which the data module checks
+            labels = sorted(set(emotion_indices(self.classes, "data.oversample.classes", known)))
+            object.__setattr__(self, "classes", tuple(known[label] for label in labels))
         number = isinstance(self.target, int | float) and not isinstance(self.target, bool)
         if self.target != "majority" and not (number and 0 < float(self.target) < float("inf")):
             raise FerError(

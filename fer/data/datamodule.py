@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from fer.data.balance import Oversampling, load_oversampled, oversample
 from fer.data.batches import Batch, EpochBatches, FaceDataset, keep
 from fer.data.exclude import excluded
 from fer.data.faces import SPLITS, Faces, Split
-from fer.data.sources import GET_FER2013, looked_for, read_source
+from fer.data.sources import GET_FER2013, class_names, looked_for, read_source
 from fer.device import cpu_cores
 from fer.errors import FerError
+from fer.labels import emotion_indices
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +36,8 @@ class FaceDataModule(L.LightningDataModule):
 
     Attributes:
         faces: The faces of each split; "train" with its oversampled copies. Filled by `setup`.
-        source: The name of what was read: "fer2013", "folder" or "sample". Filled by `prepare_data`.
-        digest: Changes with any pixel, label or split of the source. Filled by `prepare_data`.
+        source: The name of what was read: "fer2013", "ferplus", "folder" or "sample". Filled by `prepare_data`.
+        digest: Changes with any pixel, label, split or target of the source. Filled by `prepare_data`.
         excluded: How many training faces `data.exclude` left out. Filled by `prepare_data`.
         counts: Training faces per class before and after oversampling. Filled by `setup`.
     """
@@ -46,7 +48,7 @@ class FaceDataModule(L.LightningDataModule):
         super().__init__()
         self.config = config
         self.seed = seed
-        self.augmenter = Augmenter(transforms, augmented_classes(config.augment.classes))
+        self.augmenter = Augmenter(transforms, augmented_classes(config.augment.classes, class_names(config)))
         self.faces: dict[Split, Faces] = {}
         self.counts: dict[str, NDArray[np.int64]] = {}
         self.source = ""
@@ -103,8 +105,11 @@ class FaceDataModule(L.LightningDataModule):
         classes: Any = config.classes
         if classes != "auto" and not isinstance(classes, list):
             raise FerError(f"data.oversample.classes: give a list of emotions or 'auto', not '{classes}'")
+        if classes != "auto":
+            known = self.all_faces.classes
+            classes = tuple(known[label] for label in emotion_indices(classes, "data.oversample.classes", known))
         return Oversampling(
-            classes=classes if classes == "auto" else tuple(map(str, classes)),
+            classes=classes,
             target=config.target,
             rotation=config.rotation,
             shift=config.shift,
@@ -134,7 +139,8 @@ class FaceDataModule(L.LightningDataModule):
         faces = self.faces["train"]
         batches = EpochBatches(len(faces), self.config.batch_size, self.seed, True, rank, world_size)
         batches.skip(*self._resume_at)
-        return self._loader(FaceDataset(faces, self.augmenter), batches)
+        draw = self.source == "ferplus" and self.config.target == "probabilistic"
+        return self._loader(FaceDataset(faces, self.augmenter, draw), batches)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the batches of the validation split, as they are and in order."""
@@ -146,7 +152,7 @@ class FaceDataModule(L.LightningDataModule):
 
     def evaluation_dataloader(self, split: Split) -> DataLoader[Batch]:
         """Return a split's batches, as they are and in order."""
-        faces = self.faces[split]
+        faces = replace(self.faces[split], targets=None)  # what is right is what most people said
         batches = EpochBatches(len(faces), 2 * self.config.batch_size, self.seed, shuffle=False)
         return self._loader(FaceDataset(faces), batches, workers=0)
 

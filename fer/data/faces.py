@@ -13,6 +13,9 @@ from fer.labels import EMOTIONS
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
+Targets = NDArray[np.float32] | NDArray[np.bool_]
+"""What training learns instead of labels, (N, C): shares of votes, or the classes that count as right."""
+
 
 @dataclass(frozen=True)
 class Faces:
@@ -26,6 +29,7 @@ class Faces:
         source: What was read, for people: "Kaggle folders in /data/fer2013", say.
         notes: What a user must know about how it was read, a sentence each.
         classes: The class names in label order.
+        targets: What several people said about each face, where training shall learn more than the labels.
     """
 
     images: NDArray[np.uint8]
@@ -35,6 +39,7 @@ class Faces:
     source: str
     notes: tuple[str, ...] = ()
     classes: tuple[str, ...] = EMOTIONS
+    targets: Targets | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -51,6 +56,7 @@ class Faces:
             labels=self.labels[rows],
             splits=self.splits[rows],
             origins=[self.origins[row] for row in rows],
+            targets=None if self.targets is None else self.targets[rows],
         )
 
     def counts(self) -> NDArray[np.int64]:
@@ -58,13 +64,15 @@ class Faces:
         return np.bincount(self.labels, minlength=len(self.classes))
 
     def digest(self) -> str:
-        """Return 16 hexadecimal digits that change with any pixel, label or split, but not with the order.
+        """Return 16 hexadecimal digits that change with any pixel, label, split or target, but not with the order.
 
         Two layouts of the same pictures (folders and archive, say) have the same digest.
         """
         total = 0
-        for image, label, split in zip(self.images, self.labels, self.splits, strict=True):
+        for row, (image, label, split) in enumerate(zip(self.images, self.labels, self.splits, strict=True)):
             face = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16)
             face.update(bytes((int(label), int(split))))
+            if self.targets is not None:
+                face.update(self.targets[row].tobytes())
             total = (total + int.from_bytes(face.digest(), "big")) % 2**128
         return f"{total:032x}"[:16]

@@ -1,4 +1,4 @@
-"""Which faces a configuration means: FER2013 where it is found, the drawn sample, or a folder."""
+"""Which faces a configuration means: FER2013 where it is found, also with FER+'s votes, the sample, or a folder."""
 
 import os
 from pathlib import Path
@@ -7,8 +7,10 @@ from fer.config import DataConfig, choose
 from fer.data.cache import default_cache_dir, load_faces
 from fer.data.download import download_fer2013
 from fer.data.faces import Faces
+from fer.data.ferplus import FILTERS, INDEX, TARGETS, VOTES, join_votes
 from fer.data.sample import draw_faces
 from fer.errors import FerError
+from fer.labels import EMOTIONS, EMOTIONS_WITH_CONTEMPT
 
 GET_FER2013 = (
     "download it from kaggle.com/datasets/msambare/fer2013 into data/fer2013 (folders, CSV or the archive as it "
@@ -33,16 +35,21 @@ def looked_for() -> str:
     return "data/fer2013, and FER2013_ROOT is not set" if named is None else f"data/fer2013 and FER2013_ROOT={named}"
 
 
+def class_names(config: DataConfig) -> tuple[str, ...]:
+    """Return the class names of the faces that a configuration means, before these are read."""
+    return EMOTIONS_WITH_CONTEMPT if config.name == "ferplus" and config.contempt else EMOTIONS
+
+
 def read_source(config: DataConfig) -> tuple[Faces, str]:
     """Read the faces that a configuration means.
 
     Returns:
-        The faces of all splits, and the name of what was read: "fer2013", "folder" or "sample".
+        The faces of all splits, and the name of what was read: "fer2013", "ferplus", "folder" or "sample".
 
     Raises:
         FerError: If the source is unknown, missing or malformed.
     """
-    name = choose(config.name, ("auto", "fer2013", "sample", "folder"), "data.name")
+    name = choose(config.name, ("auto", "fer2013", "ferplus", "sample", "folder"), "data.name")
     if name == "sample":
         return draw_faces(size=config.size), "sample"
     cache = Path(config.cache_dir).expanduser() if config.cache_dir else default_cache_dir()
@@ -55,11 +62,34 @@ def read_source(config: DataConfig) -> tuple[Faces, str]:
     if config.download and (root is None or not root.exists()):
         root = download_fer2013()
         config.root = str(root)  # what a later evaluation or resume reads
+    if root is not None and name == "ferplus":
+        return _with_votes(root, cache, config), "ferplus"
     if root is not None:
         return _load(root, cache, config), "fer2013"
-    if name == "fer2013":
-        raise FerError(f"data=fer2013: FER2013 was not found (looked for {looked_for()}); {GET_FER2013}")
+    if name != "auto":
+        raise FerError(f"data={name}: FER2013 was not found (looked for {looked_for()}); {GET_FER2013}")
     return draw_faces(size=config.size), "sample"
+
+
+def _with_votes(root: Path, cache: Path, config: DataConfig) -> Faces:
+    """Read FER2013, which the cache knows as itself, and join the votes to it."""
+    target = choose(config.target, TARGETS, "data.target")
+    filters = [choose(name, FILTERS, "data.filters") for name in config.filters]
+    votes = Path(config.votes).expanduser() if config.votes else beside(root, VOTES)
+    if not votes.is_file() and root.exists():
+        raise FerError(
+            f"data.votes: {votes} does not exist; download {VOTES} from github.com/microsoft/FERPlus and put it into "
+            "FER2013's folder, or name it with data.votes=…"
+        )
+    index = Path(config.index).expanduser() if config.index else beside(root, INDEX)
+    faces = _load(root, cache, config)
+    return join_votes(faces, votes, index, contempt=config.contempt, target=target, filters=filters)
+
+
+def beside(root: Path, name: str) -> Path:
+    """Return a file in FER2013's folder or next to it; where it is in neither, the place in the folder."""
+    folder = root if root.is_dir() else root.parent
+    return next((path for path in (folder / name, folder.parent / name) if path.is_file()), folder / name)
 
 
 def _load(root: Path, cache: Path, config: DataConfig) -> Faces:

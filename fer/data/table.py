@@ -21,7 +21,7 @@ _ROW_BYTES = 8100  # FER2013's average, to guess the number of rows for the prog
 _MAX_LINE = 100_000  # below the csv module's own limit; the longest honest row has about 9,300 characters
 _LEVELS = {str(level): level for level in range(256)}
 _LABELS = {str(label): label for label in range(len(EMOTIONS))}
-_USAGES = {
+USAGES = {
     "training": SPLITS.index("train"),
     "publictest": SPLITS.index("val"),
     "privatetest": SPLITS.index("test"),
@@ -115,7 +115,7 @@ def _row(fields: list[str], columns: tuple[int, int, int], where: str) -> _Row:
     label = _LABELS.get(emotion.strip())
     if label is None:
         raise FerError(f"{where}: emotion '{emotion[:20]}' is no label from 0 to {len(EMOTIONS) - 1}")
-    split = _USAGES.get(usage.strip().lower())
+    split = USAGES.get(usage.strip().lower())
     if split is None:
         raise FerError(f"{where}: Usage '{usage[:20]}' is none of Training, PublicTest, PrivateTest")
     return _Row(label, _pixels(pixels, where), split)
@@ -133,9 +133,9 @@ def _pixels(text: str, where: str) -> bytes:
 
 
 def _refuse_gaps(labels: NDArray[np.int64], splits: NDArray[np.uint8], where: str) -> None:
-    train = labels[splits == _USAGES["training"]]
+    train = labels[splits == USAGES["training"]]
     missing = [f"{name} ({label})" for label, name in enumerate(EMOTIONS) if label not in train]
     if missing:
         raise FerError(f"{where} has no Training row of {', '.join(missing)}; every class needs pictures")
-    if _USAGES["privatetest"] not in splits:
+    if USAGES["privatetest"] not in splits:
         raise FerError(f"{where} has no PrivateTest row; without a test split nothing can be evaluated")

@@ -18,9 +18,9 @@ TEST = "#e69f00"
 GAP = "#d55e00"
 
 CLASS_COLOURS: tuple[str, ...] = (
-    "#d55e00", "#009e73", "#000000", "#e69f00", "#0072b2", "#cc79a7", "#56b4e9",
+    "#d55e00", "#009e73", "#000000", "#e69f00", "#0072b2", "#cc79a7", "#56b4e9", "#7f3b08",
 )  # fmt: skip
-"""Okabe and Ito's palette, told apart by colour-blind readers, without its yellow, too pale on white."""
+"""Okabe and Ito's palette, told apart by colour-blind readers, with a brown for its yellow, too pale on white."""
 
 TITLE, TEXT, SMALL = 11.0, 9.0, 8.0
 """Type sizes in points."""

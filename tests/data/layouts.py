@@ -4,12 +4,14 @@ import csv
 import io
 import tarfile
 import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from fer.labels import EMOTIONS
+from fer.data import votes
+from fer.labels import EMOTIONS, emotion_index
 
 USAGES = {"Training": 4, "PublicTest": 2, "PrivateTest": 2}
 """Usages with their number of pictures per class."""
@@ -53,6 +55,39 @@ def write_table(path: Path, header: tuple[str, str, str] = ("emotion", "pixels",
         for usage, label, image in draw_rows():
             fields = {"emotion": label, "pixels": " ".join(map(str, image.ravel())), "usage": usage}
             writer.writerow([fields[name.strip().lower()] for name in header])
+    return path
+
+
+CONTEMPT_ROW = 27
+"""The training row, of a neutral face, that `write_votes` makes one of contempt."""
+
+
+def unanimous(emotion: str) -> list[int]:
+    """Return ten votes for an emotion, by FER+'s name for it, in the order of FER+'s columns."""
+    return [10 * (column == emotion) for column in (*votes.EMOTIONS, *votes.OTHERS)]
+
+
+def write_votes(path: Path, changed: Mapping[int, Sequence[object]] | None = None, blank: Sequence[int] = ()) -> Path:
+    """Write FER+ votes for `draw_rows`: all ten for each row's own emotion, save for the changed rows."""
+    names = {emotion_index(name): name for name in votes.EMOTIONS}
+    special = {CONTEMPT_ROW: unanimous("contempt"), **(changed or {})}
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("Usage", "Image name", *votes.EMOTIONS, *votes.OTHERS))
+        for row, (usage, label, _) in enumerate(draw_rows()):
+            name = "" if row in blank else f"fer{row:07}.png"
+            writer.writerow((usage, name, *special.get(row, unanimous(names[label]))))
+    return path
+
+
+def write_index(path: Path) -> Path:
+    """Write which file of `write_folders` is which row of `write_table`."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("row", "usage", "emotion", "kaggle_file"))
+        for row, (usage, label, _) in enumerate(draw_rows()):
+            folder = "train" if usage == "Training" else "test"
+            writer.writerow((row, usage, label, f"{folder}/{EMOTIONS[label]}/{usage}_{row}.png"))
     return path
 
 
