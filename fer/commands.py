@@ -8,6 +8,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,7 +22,8 @@ from rich.markup import escape
 
 from fer.build import build_transforms
 from fer.checkpoint import read_checkpoint
-from fer.config import EvaluateConfig, ExportConfig, TrainConfig, checked, choose, explained
+from fer.config import DataConfig, EvaluateConfig, ExportConfig, TrainConfig, checked, choose, explained
+from fer.cross import CrossEvaluator, CrossResult
 from fer.data.datamodule import FaceDataModule
 from fer.data.faces import SPLITS, Split
 from fer.data.sources import find_fer2013
@@ -42,7 +44,7 @@ from fer.runs import (
     sweep_folder,
     write_json,
 )
-from fer.terminal import console, counts_table, results_table, say, summary
+from fer.terminal import console, counts_table, cross_table, results_table, say, summary
 from fer.weights import halved, open_run, save_weights
 
 SWEEP = "FER_SWEEP"
@@ -182,8 +184,11 @@ def evaluate(plain: DictConfig) -> None:
     """Evaluate one run or all runs below a folder; a run that cannot be is reported, and the others go on."""
     try:
         config = checked(plain, EvaluateConfig)
-        split = cast(Split, choose(config.split, SPLITS, "split"))
         folders = find_runs(Path(config.run))
+        if config.data is not None or config.others:
+            _evaluate_elsewhere(config, folders)
+            return
+        split = cast(Split, choose(config.split, SPLITS, "split"))
         evaluator = Evaluator(split, config.accelerator, config.data_root)
     except Exception as error:  # reported like any other, by its sentence or with its traceback
         report(error)
@@ -204,6 +209,29 @@ def evaluate(plain: DictConfig) -> None:
         console.print(results_table(split, results))
     for result in results:
         say(f"{result.name}: {result.report}")
+
+
+def _evaluate_elsewhere(config: EvaluateConfig, folders: list[Path]) -> None:
+    """Evaluate runs on other data sets than their own, all in one table."""
+    if not isinstance(config.others, list):
+        raise FerError(f"others: '{config.others}' is no list of paths; write others=[one,another]")
+    split: Any = choose(config.split, (*SPLITS, "all"), "split")
+    sets = [] if config.data is None else [config.data]
+    sets += [replace(DataConfig(), name="folder", root=str(path)) for path in config.others]
+    results: list[CrossResult] = []
+    for data in sets:
+        name = Path(data.root).name if data.root else data.name
+        evaluator = CrossEvaluator(name, data, split, config.accelerator)
+        for folder in folders:
+            try:
+                run = open_run(folder)
+                results.append(evaluator.evaluate(run, folder.name if len(folders) > 1 else run.trained.name))
+            except Exception as error:
+                report(error)
+    if results:
+        console.print(cross_table(split, results))
+    for result in results:
+        say(f"{result.name} on {result.data}, over {', '.join(result.shared)}: {result.report}")
 
 
 def export(plain: DictConfig) -> None:

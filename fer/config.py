@@ -137,6 +137,8 @@ class EvaluateConfig:
     run: str = "???"
     split: str = "test"
     ensemble: bool = False
+    data: DataConfig | None = None
+    others: Any = field(default_factory=list)  # paths of other data sets
     data_root: str | None = None
     accelerator: str = "auto"
 

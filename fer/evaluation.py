@@ -92,7 +92,7 @@ class Evaluator:
         result = self.score(run, name)
         assert self._data is not None
         faces, plain = self._data.faces[self.split], result.logits["plain"]
-        pictures = [*_diagrams(faces, plain), *_cams(run.trained.model, faces, plain, self.device)]
+        pictures = [*diagrams(faces, plain), *_cams(run.trained.model, faces, plain, self.device)]
         self._write(result, self._facts(run), asdict(run.config), pictures, run.history, run.trained.epoch)
         return result
 
@@ -106,7 +106,7 @@ class Evaluator:
         check_data(run.file, run.record, data.digest, data.all_faces.source)
         model = run.trained.model.to(self.device)
         batches = data.evaluation_dataloader(self.split)
-        logits = predict(model, batches, self.device, _low_precision(run.config.trainer.precision, self.device))
+        logits = predict(model, batches, self.device, low_precision(run.config.trainer.precision, self.device))
         return self._scored(run.folder, name or run.trained.name, run.trained.classes, logits)
 
     def average(self, results: Sequence[Result], folder: Path) -> Result:
@@ -126,7 +126,7 @@ class Evaluator:
             "data": self._data.digest,
             "evaluated on": hardware(self.device),
         }
-        self._write(result, facts, {}, _diagrams(self._data.faces[self.split], logits["plain"]), [], None)
+        self._write(result, facts, {}, diagrams(self._data.faces[self.split], logits["plain"]), [], None)
         return result
 
     def _scored(self, folder: Path, name: str, classes: tuple[str, ...], logits: Mapping[str, Tensor]) -> Result:
@@ -205,13 +205,14 @@ def _same_source(one: DataConfig, other: DataConfig) -> bool:
     return all(getattr(one, key) == getattr(other, key) for key in keys)
 
 
-def _low_precision(precision: str, device: torch.device) -> torch.dtype | None:
+def low_precision(precision: str, device: torch.device) -> torch.dtype | None:
     """Return the type of Lightning's mixed precisions; all others are computed in float32."""
     name = auto_precision(device) if precision == "auto" else precision
     return {"bf16-mixed": torch.bfloat16, "bf16": torch.bfloat16, "16-mixed": torch.float16}.get(name)
 
 
-def _diagrams(faces: Faces, logits: Tensor) -> list[Picture]:
+def diagrams(faces: Faces, logits: Tensor) -> list[Picture]:
+    """Return calibration, precision and recall, and the surest mistakes, each with title and caption."""
     labels, probabilities = faces.labels, logits.softmax(1).numpy()
     bins = calibration(logits, torch.from_numpy(labels))
     return [

@@ -6,6 +6,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from fer.cross import CrossResult
 from fer.data.datamodule import FaceDataModule
 from fer.data.faces import Split
 from fer.evaluation import Result
@@ -64,4 +65,26 @@ def results_table(split: Split, results: list[Result]) -> Table:
                 table.add_row(result.name, view + part, *figures)
         table.add_section()
     table.caption = "unseen: without the pictures that stand, byte for byte, in training too"
+    return table
+
+
+def cross_table(split: str, results: list[CrossResult]) -> Table:
+    """Return the scores of runs on other data sets, for each test-time view."""
+    table = Table(title=f"Other data, {split} pictures, with 95 % intervals")
+    for column in ("model", "data", "views", "classes", "pictures", "left out", "accuracy", "balanced", "macro F1"):
+        table.add_column(column, justify="left" if column in ("model", "data", "views") else "right")
+    for result in results:
+        for view, scores in result.scores.items():
+            low, high = scores.intervals["accuracy"]
+            table.add_row(
+                result.name,
+                result.data,
+                view,
+                *(str(number) for number in (len(result.shared), scores.count, result.left_out)),
+                f"{100 * scores.accuracy:.2f} [{100 * low:.2f}, {100 * high:.2f}]",
+                f"{100 * scores.balanced_accuracy:.2f}",
+                f"{100 * scores.macro_f1:.2f}",
+            )
+        table.add_section()
+    table.caption = "left out: pictures of classes that the run does not know"
     return table

@@ -1,0 +1,152 @@
+"""Score trained runs on data sets that they were not trained on, over the classes that both have."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fer.config import DataConfig
+from fer.data.batches import Batch
+from fer.data.faces import SPLITS, Faces, Split
+from fer.data.sources import read_source
+from fer.device import hardware, root_device
+from fer.errors import FerError
+from fer.evaluation import diagrams, low_precision
+from fer.prediction import predict
+from fer.report import Evaluation, write_report
+from fer.runs import make_folder, write_json
+from fer.scores import Scores, score
+from fer.weights import TrainedRun
+
+BATCH = 256
+
+
+class CrossResult(NamedTuple):
+    """What a run came to on another data set.
+
+    Attributes:
+        name: The run's name.
+        data: The data set's name.
+        shared: The classes that were scored, by their names.
+        left_out: How many of the data set's pictures belong to other classes.
+        scores: The scores for each of `fer.prediction.VIEWS`.
+        report: The page that shows them.
+    """
+
+    name: str
+    data: str
+    shared: tuple[str, ...]
+    left_out: int
+    scores: Mapping[str, Scores]
+    report: Path
+
+
+def shared_classes(trained: Sequence[str], faces: Faces) -> tuple[str, ...]:
+    """Return the classes that a network knows and of which there are pictures, in the network's order.
+
+    Raises:
+        FerError: If there are fewer than two, between which a network could choose.
+    """
+    there = {name for name, count in zip(faces.classes, faces.counts(), strict=True) if count}
+    shared = tuple(name for name in trained if name in there)
+    if len(shared) < 2:
+        raise FerError(
+            f"{faces.source}: its classes ({', '.join(sorted(there))}) and the run's ({', '.join(trained)}) share "
+            f"{len(shared)}; a score needs two"
+        )
+    return shared
+
+
+class CrossEvaluator:
+    """Scores runs on one other data set.
+
+    A run's probabilities are taken over the shared classes alone, and pictures of other classes are left out: what
+    remains is a choice that the network could have got right.
+
+    Args:
+        name: What to call the data set in tables and folders.
+        data: Which faces.
+        split: The split to score, or "all" for every picture of the set.
+        accelerator: As Lightning names them.
+
+    Raises:
+        FerError: If the data set cannot be read, or has no such split.
+    """
+
+    def __init__(
+        self, name: str, data: DataConfig, split: Split | Literal["all"] = "test", accelerator: str = "auto"
+    ) -> None:
+        self.name = name
+        self.data = data
+        self.split = split
+        self.device = root_device(accelerator)
+        self._faces: dict[int, Faces] = {}
+
+    def evaluate(self, run: TrainedRun, name: str) -> CrossResult:
+        """Score a run, and write `metrics.json` and `report.html` into its folder.
+
+        Raises:
+            FerError: If the two share fewer than two classes.
+        """
+        faces = self._read(run.config.data.size)
+        trained = run.trained.classes
+        shared = shared_classes(trained, faces)
+        names = np.array(faces.classes)[faces.labels]
+        scored = faces.take(np.flatnonzero(np.isin(names, shared)))
+        own = {name: shared.index(name) for name in shared}
+        labels = np.array([own[faces.classes[label]] for label in scored.labels], dtype=np.int64)
+        scored = replace(scored, labels=labels, classes=shared, targets=None)
+        low = low_precision(run.config.trainer.precision, self.device)
+        model = run.trained.model.to(self.device)
+        columns = [trained.index(name) for name in shared]
+        logits = {view: all_[:, columns] for view, all_ in predict(model, _batches(scored), self.device, low).items()}
+        truth = torch.from_numpy(labels)
+        scores = {view: score(some, truth, shared) for view, some in logits.items()}
+        folder = run.folder / "evaluation" / f"{self.name}-{self.split}"
+        result = CrossResult(name, self.name, shared, len(faces) - len(scored), scores, folder / "report.html")
+        self._write(result, run, scored, logits["plain"])
+        return result
+
+    def _read(self, size: int) -> Faces:
+        """Return the faces of the split, as large as the run's own; those of the run before where it had that size."""
+        if size not in self._faces:
+            faces, _ = read_source(replace(self.data, size=size))
+            if self.split != "all":
+                faces = faces.split(self.split)
+            if not len(faces):
+                raise FerError(
+                    f"{faces.source}: the {self.split} split is empty; choose another of {', '.join(SPLITS)}"
+                )
+            self._faces[size] = faces
+        return self._faces[size]
+
+    def _write(self, result: CrossResult, run: TrainedRun, faces: Faces, logits: Tensor) -> None:
+        facts = {
+            "model": run.trained.name,
+            "trained on": f"{run.config.data.name} ({run.record.get('data', {}).get('digest')})",
+            "commit": run.record.get("commit"),
+            "scored on": faces.source,
+            "split": self.split,
+            "classes": ", ".join(result.shared),
+            "pictures of other classes, left out": result.left_out,
+            "evaluated on": hardware(self.device),
+            "date": datetime.now().isoformat(timespec="seconds"),
+        }
+        make_folder(result.report.parent, "evaluate a copy of the run in a folder that can")
+        scores = {view: scores.to_dict() for view, scores in result.scores.items()}
+        write_json(result.report.with_name("metrics.json"), {**facts, **scores})
+        shown = {key: str(value) for key, value in facts.items()}
+        name = f"{result.name} on {self.name}"
+        pictures = diagrams(faces, logits)
+        write_report(Evaluation(name, self.split, result.scores, {}, {}, shown, [], pictures, None), result.report)
+
+
+def _batches(faces: Faces) -> Iterator[Batch]:
+    for start in range(0, len(faces), BATCH):
+        images = np.array(faces.images[start : start + BATCH])
+        yield torch.from_numpy(images)[:, None], torch.from_numpy(faces.labels[start : start + BATCH])

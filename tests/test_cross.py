@@ -1,0 +1,69 @@
+"""A run on other data: the shared classes by their names, in whatever order they come."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fer.cross import shared_classes
+from fer.data.faces import Faces
+from fer.errors import FerError
+from fer.weights import open_run
+from tests.conftest import Sweep, call, run_of
+from tests.test_bad_input import refused
+
+
+@pytest.fixture
+def other(tiny_folder: Path) -> Path:
+    """Four of the seven classes, one of them under another name, in one training and one test folder."""
+    names = {"angry": "anger", "happy": "happy", "sad": "sad", "neutral": "neutral"}
+    root = Path("other").resolve()
+    for split in ("train", "test"):
+        for name, written in names.items():
+            target = root / split / written
+            target.mkdir(parents=True)
+            for picture in (tiny_folder / split / name).iterdir():
+                shutil.copy(picture, target / picture.name.replace("Test", "").replace("Training", "T"))
+    return root
+
+
+def test_a_run_is_scored_over_the_shared_classes(other: Path, tiny_sweep: Sweep, tiny_faces: Faces) -> None:
+    shutil.copytree(run_of(tiny_sweep, "cnn10"), "run")
+    told = call("evaluate.py", "run=run", "data=folder", f"data.root={other}")
+    assert told.status == 0, told.err
+    assert "over angry, happy, sad, neutral" in told.out
+    found = json.loads(Path("run/evaluation/other-test/metrics.json").read_text())
+    rows = np.isin(tiny_faces.labels, (0, 3, 4, 6)) & (tiny_faces.splits > 0)
+    images = torch.from_numpy(tiny_faces.images[rows][:, None].copy())
+    with torch.no_grad():
+        logits = open_run(Path("run")).trained.model(images)[:, [0, 3, 4, 6]]
+    expected = np.array([0, 3, 4, 6])[logits.argmax(1).numpy()] == tiny_faces.labels[rows]
+    assert found["plain"]["count"] == rows.sum()
+    assert found["plain"]["accuracy"] == pytest.approx(expected.mean())
+    assert Path("run/evaluation/other-test/report.html").is_file()
+    assert not Path("run/evaluation/test").exists()
+
+
+def test_several_sets_and_runs_give_one_table(other: Path, tiny_sweep: Sweep, tiny_folder: Path) -> None:
+    shutil.copytree(tiny_sweep.folder, "sweep")
+    told = call("evaluate.py", "run=sweep", f"others=[{other},{tiny_folder}]", "split=all")
+    assert told.status == 0, told.err
+    assert told.out.count("Other data, all pictures") == 1
+    reports = sorted(str(path.parent.name) for path in Path("sweep").glob("*/evaluation/*-all/report.html"))
+    assert reports == sorted(2 * ["other-all", f"{tiny_folder.name}-all"])
+
+
+def test_sets_without_common_classes_are_refused(tiny_faces: Faces) -> None:
+    only = tiny_faces.take(np.flatnonzero(tiny_faces.labels == 3))
+    with pytest.raises(FerError, match="share 1"):
+        shared_classes(tiny_faces.classes, only)
+
+
+def test_bad_choices_are_refused(tiny_sweep: Sweep) -> None:
+    folder = run_of(tiny_sweep, "cnn10")
+    refused(call("evaluate.py", f"run={folder}", "others=path"), "no list of paths")
+    refused(call("evaluate.py", f"run={folder}", "others=[gone]"), "gone")
+    refused(call("evaluate.py", f"run={folder}", "split=all"), "split: 'all' is unknown")
