@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 from rich.table import Table
 
+from fer.audit.ferplus import Agreement, agreement
 from fer.audit.findings import Findings
 from fer.audit.findings import audit as look
 from fer.audit.page import write_page
@@ -15,6 +16,7 @@ from fer.commands import report
 from fer.config import AuditConfig, checked
 from fer.data.exclude import write_exclusions
 from fer.data.faces import SPLITS
+from fer.data.ferplus import INDEX
 from fer.data.sources import read_source
 from fer.errors import FerError
 from fer.files import csv_text, write_whole
@@ -33,11 +35,12 @@ def audit(plain: DictConfig) -> None:
         folder = Path(config.folder)
         make_folder(folder, "choose another with folder=path")
         findings = look(faces, config.threshold, config.labels, config.seed)
-        _write(findings, kinds, folder)
+        votes = _agreement(config, findings)
+        _write(findings, votes, kinds, folder)
     except Exception as error:  # reported like any other, by its sentence or with its traceback
         report(error)
         return
-    console.print(_table(findings))
+    console.print(_table(findings, votes))
     for name in ("audit.html", "audit.json", "suspects.csv", "exclude.csv"):
         say(f"{folder / name}")
 
@@ -52,11 +55,21 @@ def _kinds(config: AuditConfig) -> list[str]:
     return list(map(str, config.exclude))
 
 
-def _write(findings: Findings, kinds: list[str], folder: Path) -> None:
-    write_whole(folder / "audit.json", json.dumps(findings.to_dict(), indent=1) + "\n")
+def _agreement(config: AuditConfig, findings: Findings) -> Agreement | None:
+    """Ask FER+ about the suspects where its votes are given."""
+    if config.data.votes is None or not findings.suspects:
+        return None
+    votes = Path(config.data.votes).expanduser()
+    index = Path(config.data.index).expanduser() if config.data.index else votes.with_name(INDEX)
+    return agreement(findings, findings.faces, votes, index)
+
+
+def _write(findings: Findings, votes: Agreement | None, kinds: list[str], folder: Path) -> None:
+    found = {**findings.to_dict(), "ferplus": votes and votes._asdict()}
+    write_whole(folder / "audit.json", json.dumps(found, indent=1) + "\n")
     columns = ["picture", "given", "suggested", "quality"]
-    named = findings.to_dict()["suspected_labels"]
-    write_whole(folder / "suspects.csv", csv_text([dict(zip(columns, row, strict=True)) for row in named], columns))
+    rows = [dict(zip(columns, row, strict=True)) for row in found["suspected_labels"]]
+    write_whole(folder / "suspects.csv", csv_text(rows, columns))
     write_exclusions(folder / "exclude.csv", exclusions(findings, kinds))
     write_page(findings, folder / "audit.html")
 
@@ -87,7 +100,7 @@ def exclusions(findings: Findings, kinds: list[str]) -> dict[str, str]:
     return found
 
 
-def _table(findings: Findings) -> Table:
+def _table(findings: Findings, votes: Agreement | None) -> Table:
     table = Table(title=f"Audit of {findings.faces.source}")
     table.add_column("finding")
     table.add_column("pictures", justify="right")
@@ -105,4 +118,9 @@ def _table(findings: Findings) -> Table:
     table.add_row("blank", str(len(findings.blank)), f"{len(findings.nearly_blank)} more nearly so")
     table.add_row("decoded in part", str(len(findings.partly_decoded)), "")
     table.add_row("suspected labels", str(len(findings.suspects)), "")
+    if votes is not None:
+        table.add_row(
+            "… FER+ doubts them too", f"{100 * votes.suspects_doubted:.0f} %", f"all: {100 * votes.doubted:.0f} %"
+        )
+        table.add_row("… and suggests the same", f"{100 * votes.suspects_confirmed:.0f} %", "")
     return table

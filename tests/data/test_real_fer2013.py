@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fer.audit.duplicates import identical_groups
+from fer.audit.findings import LEAKS
+from fer.audit.pictures import BLANK, deviations
 from fer.data.cache import load_faces
 from fer.data.faces import SPLITS, Faces
 from fer.data.ferplus import FILTERS, join_votes
+from fer.data.leaks import identical_to_any
 from fer.data.readers import read_faces
 
 ROOT = Path(os.environ.get("FER2013_TEST_ROOT", "unset"))
@@ -94,3 +98,15 @@ def test_kaggles_pictures_get_the_votes_of_their_rows(folders: Faces, contempt: 
     old = dict(zip(folders.origins, folders.labels.tolist(), strict=True))
     agreed = np.mean([old[origin] == label for origin, label in zip(faces.origins, faces.labels, strict=True)])
     assert agreed == pytest.approx(0.7, abs=0.1)
+
+
+def test_the_audit_finds_the_known_repetitions(folders: Faces) -> None:
+    groups = identical_groups(folders)
+    conflicts = [group for group in groups if len(set(folders.labels[group].tolist())) > 1]
+    assert (len(groups), sum(map(len, groups))) == (1516, 3369)
+    assert (len(conflicts), sum(map(len, conflicts))) == (57, 160)
+    assert len(folders) - sum(len(group) - 1 for group in groups) == 34034
+    assert int((deviations(folders.images) < BLANK).sum()) == 13
+    parts = {split: folders.split(split) for split in SPLITS}
+    leaks = [int(identical_to_any(parts[one], parts[other]).sum()) for one, other in LEAKS]
+    assert leaks == [280, 288, 44]

@@ -1,0 +1,57 @@
+"""How far the votes of FER+ agree with the suspicions against FER2013's labels."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer.audit.findings import Findings
+from fer.data.faces import Faces
+from fer.data.ferplus import join_votes
+
+
+class Agreement(NamedTuple):
+    """What ten taggers make of the suspected labels; shares are of the pictures that have votes for an emotion.
+
+    Attributes:
+        doubted: Share of all pictures to which most taggers give another label than the data set.
+        suspects_doubted: The same share of the suspects.
+        first_doubted: The same share of the hundred most suspected.
+        suspects_confirmed: Share of the suspects to which they give just the label that is suggested.
+    """
+
+    doubted: float
+    suspects_doubted: float
+    first_doubted: float
+    suspects_confirmed: float
+
+
+def agreement(findings: Findings, original: Faces, votes: Path, index: Path) -> Agreement:
+    """Compare the suspects with FER+.
+
+    Args:
+        findings: The audit of FER2013, with suspects.
+        original: The faces that were audited, as they were read.
+        votes: `fer2013new.csv`.
+        index: Which Kaggle picture is which row of the votes.
+
+    Raises:
+        FerError: If the votes do not belong to these faces.
+    """
+    voted = join_votes(original, votes, index, contempt=True, target="majority", filters=())
+    label_of = dict(zip(voted.origins, voted.labels.tolist(), strict=True))
+    theirs = np.array([label_of.get(origin, -1) for origin in original.origins])
+    rows = np.array([found.row for found in findings.suspects if theirs[found.row] >= 0], dtype=np.intp)
+    suggested = np.array([found.suggested for found in findings.suspects if theirs[found.row] >= 0])
+    known = theirs >= 0
+    return Agreement(
+        doubted=_share(theirs[known] != original.labels[known]),
+        suspects_doubted=_share(theirs[rows] != original.labels[rows]),
+        first_doubted=_share(theirs[rows[:100]] != original.labels[rows[:100]]),
+        suspects_confirmed=_share(theirs[rows] == suggested),
+    )
+
+
+def _share(hits: NDArray[np.bool_]) -> float:
+    return float(hits.mean()) if len(hits) else 0.0
