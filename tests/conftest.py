@@ -4,6 +4,7 @@ import os
 import runpy
 import subprocess
 import sys
+import tarfile
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -16,10 +17,12 @@ from hydra import compose, initialize_config_dir
 from lightning.pytorch.callbacks import Callback
 
 from fer.config import TrainConfig, checked
+from fer.data.cache import load_faces
 from fer.data.faces import SPLITS, Faces
 from fer.data.sample import draw_faces
 
 ROOT = Path(__file__).parent.parent
+REAL = Path(os.environ.get("FER2013_TEST_ROOT", "unset"))  # fer2013.tar.xz, index.csv and the votes of FER+
 PREFIXES = {"train": "Training", "val": "PublicTest", "test": "PrivateTest"}
 
 
@@ -43,6 +46,23 @@ def tiny_folder(tiny_faces: Faces, tmp_path_factory: pytest.TempPathFactory) -> 
     root = tmp_path_factory.mktemp("tiny")
     write_kaggle(tiny_faces, root)
     return root
+
+
+@pytest.fixture(scope="session")
+def real_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real FER2013 as Kaggle's folders; skips the test where it is not there."""
+    if not (REAL / "fer2013.tar.xz").is_file():
+        pytest.skip("FER2013_TEST_ROOT names no folder with fer2013.tar.xz")
+    folder = tmp_path_factory.mktemp("fer2013")
+    with tarfile.open(REAL / "fer2013.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_faces(real_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Faces:
+    """The faces of the real FER2013."""
+    return load_faces(real_folders, tmp_path_factory.mktemp("cache"))
 
 
 def write_kaggle(faces: Faces, root: Path) -> None:
