@@ -232,7 +232,10 @@ def open_data(config: TrainConfig) -> FaceDataModule:
     data.read()
     # a later evaluation or resume means these faces, whatever "auto" or a relative path would find by then
     root = find_fer2013(config.data.root) if data.source == "fer2013" else config.data.root
-    config.data.name = data.source
+    if config.data.name == "huggingface" and not Path(str(root)).expanduser().exists():
+        return data  # its name on the hub is no path
+    if config.data.name != "huggingface":
+        config.data.name = data.source
     config.data.root = None if root is None else str(Path(root).expanduser().resolve())
     return data
 

@@ -42,11 +42,15 @@ class AugmentConfig:
 class DataConfig:
     """Where the faces come from and how they become batches."""
 
-    name: str = "???"  # auto, fer2013, sample or folder
+    name: str = "???"  # auto, fer2013, sample, folder or huggingface
     root: str | None = None
     download: bool = False
     size: int = 48
     val_fraction: float = 0.1
+    split_seed: int = 0
+    extra_classes: str = "error"
+    class_map: dict[str, str] = field(default_factory=dict)
+    on_error: str = "stop"
     cache_dir: str | None = None
     batch_size: int = 128
     num_workers: Any = "auto"

@@ -34,7 +34,7 @@ CONFIGURATION = {
     "no assignment": (["foo"], ["'foo'", "key=value"]),
     "unclosed list": (["optim.lr=[1"], ["'optim.lr=[1'", "key=value"]),
     "unknown model": (["model=nope"], ["model: 'nope'", "cnn10, cnn12, cnn16", "mnv2, mnv2_ft"]),
-    "unknown data": (["data=nope"], ["data: 'nope'", "auto, fer2013, folder, sample"]),
+    "unknown data": (["data=nope"], ["data: 'nope'", "auto, fer2013, folder, huggingface, sample"]),
     "unknown experiment": (["experiment=nope"], ["experiment: 'nope'"]),
     "model without network": (["model=custom"], ["model.network._target_: needs a value"]),
     "wrong type": (["data.batch_size=x"], ["data.batch_size", "'x'"]),
@@ -139,7 +139,7 @@ def empty_root(root: Path) -> None:
 
 DATA: dict[str, tuple[Spoil, list[str]]] = {
     "empty class": (empty_class, ["train/sad is empty"]),
-    "class missing": (lambda root: shutil.rmtree(root / "train" / "sad"), ["no folder for sad"]),
+    "class missing": (lambda root: shutil.rmtree(root / "train" / "sad"), ["faces has no training picture of sad"]),
     "unknown class": (lambda root: (root / "train" / "bored").mkdir(), ["train/bored", "known are angry, disgust"]),
     "no test split": (lambda root: shutil.rmtree(root / "test"), ["no folder 'test'"]),
     "nothing": (empty_root, ["nothing to read"]),

@@ -13,7 +13,9 @@ import pytest
 
 from fer.data.cache import default_cache_dir, load_faces
 from fer.data.faces import Faces
-from fer.data.readers import Found, read_faces, read_found
+from fer.data.finding import Found
+from fer.data.options import ReadOptions
+from fer.data.readers import read_faces, read_found
 from fer.data.trees import FolderTree
 from fer.errors import FerError
 from tests.data.layouts import draw_rows, pack_tar, png, write_folders, write_table
@@ -34,9 +36,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The roots that were read for real, not from the cache."""
     seen: list[Path] = []
 
-    def counted(tree: FolderTree, found: Found, *, size: int, val_fraction: float) -> Faces:
+    def counted(tree: FolderTree, found: Found, options: ReadOptions) -> Faces:
         seen.append(tree.root)
-        return read_found(tree, found, size=size, val_fraction=val_fraction)
+        return read_found(tree, found, options)
 
     monkeypatch.setattr("fer.data.cache.read_found", counted)
     return seen
@@ -108,9 +110,9 @@ def test_any_change_of_the_data_is_noticed(root: Path, kept: Path, reads: list[P
 
 
 def test_size_and_fraction_have_caches_of_their_own(root: Path, kept: Path, reads: list[Path]) -> None:
-    assert load_faces(root, kept, size=24).images.shape == (56, 24, 24)
-    assert load_faces(root, kept, size=48).images.shape == (56, 48, 48)
-    load_faces(root, kept, val_fraction=0.2)
+    assert load_faces(root, kept, ReadOptions(size=24)).images.shape == (56, 24, 24)
+    assert load_faces(root, kept, ReadOptions(size=48)).images.shape == (56, 48, 48)
+    load_faces(root, kept, ReadOptions(val_fraction=0.2))
 
     assert len(reads) == len(list(kept.iterdir())) == 3
 
@@ -152,8 +154,8 @@ def test_a_cache_with_strange_records_is_rebuilt(meta: object, root: Path, kept:
 def test_two_at_once_both_get_their_faces(root: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     meet = threading.Barrier(2)
 
-    def together(tree: FolderTree, found: Found, *, size: int, val_fraction: float) -> Faces:
-        faces = read_found(tree, found, size=size, val_fraction=val_fraction)
+    def together(tree: FolderTree, found: Found, options: ReadOptions) -> Faces:
+        faces = read_found(tree, found, options)
         meet.wait(timeout=10)
         return faces
 
@@ -207,7 +209,7 @@ def test_drafts_of_dead_processes_are_swept(root: Path, kept: Path) -> None:
 
 def test_errors_pass_through_and_leave_no_cache(root: Path, kept: Path) -> None:
     shutil.rmtree(root / "train" / "sad")
-    with pytest.raises(FerError, match="no folder for sad"):
+    with pytest.raises(FerError, match="no training picture of sad"):
         load_faces(root, kept)
     with pytest.raises(FerError, match="does not exist"):
         load_faces(root / "gone", kept)
