@@ -59,7 +59,7 @@ def read_hub(name: str, options: ReadOptions) -> Faces:
     mapping = map_classes(dict(sorted(found.items())), options)
     kept = [(picture, label) for picture in pictures if (label := mapping.labels[picture.name]) is not None]
     read = _decoded(kept, name, options, broken)
-    left_out = left_out_note(broken, len(kept) + len(broken), "pictures")
+    left_out = left_out_note(broken, len(read.labels) + len(broken), "pictures")
     read = replace(read, classes=mapping.classes, notes=(*ignored, *mapping.notes, *left_out, *read.notes))
     return as_faces(read, f"Hugging Face data set {name}", name, options)
 
