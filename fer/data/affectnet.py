@@ -1,6 +1,7 @@
 """AffectNet as it is published: pictures with a NumPy file for each label (Mollahosseini et al., 2017)."""
 
 import io
+import warnings
 
 import numpy as np
 
@@ -89,23 +90,30 @@ def _read_labels(tree: Tree, paths: list[str], skip: bool) -> dict[str, str]:
 
 
 def _digit(data: bytes, where: str) -> str:
-    """Return the label in a file: one string or number. Its header is checked before anything is allocated."""
+    """Return the label in a file: one string or number."""
     try:
         if len(data) > _MAX_FILE:
             raise ValueError(f"it has {len(data):,} bytes")
-        file = io.BytesIO(data)
-        version = np.lib.format.read_magic(file)
-        formats = np.lib.format
-        read_header = formats.read_array_header_1_0 if version == (1, 0) else formats.read_array_header_2_0
-        shape, _, dtype = read_header(file)
-        if shape not in ((), (1,)) or dtype.kind not in "USiuf" or dtype.itemsize > _MAX_ITEM:
-            raise ValueError(f"it holds an array {shape} of {dtype}")
-        value = np.load(io.BytesIO(data), allow_pickle=False).reshape(-1)[0]
-        text = str(value.decode("ascii") if isinstance(value, bytes) else value)
-        digit = text.strip().removesuffix(".0")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what a damaged header makes Python's parser remark
+            text = _only_value(data)
     except Exception as error:  # NumPy's parsers raise nearly anything at damaged bytes
         reason = " ".join(str(error).split()) or type(error).__name__
         raise FerError(f"{where} holds no label ({reason[:100]}); replace or remove it") from error
+    digit = text.strip().removesuffix(".0")
     if digit not in AFFECTNET:
         raise FerError(f"{where}: '{text[:20]}' is no label from 0 to 10; replace or remove it")
     return digit
+
+
+def _only_value(data: bytes) -> str:
+    """Return the only value of a NumPy file as text; what the header claims is checked before it is allocated."""
+    file = io.BytesIO(data)
+    formats = np.lib.format
+    version = formats.read_magic(file)
+    read_header = formats.read_array_header_1_0 if version == (1, 0) else formats.read_array_header_2_0
+    shape, _, dtype = read_header(file)
+    if shape not in ((), (1,)) or dtype.kind not in "USiuf" or dtype.itemsize > _MAX_ITEM:
+        raise ValueError(f"it holds an array {shape} of {dtype}")
+    value = np.load(io.BytesIO(data), allow_pickle=False).reshape(-1)[0]
+    return str(value.decode("ascii") if isinstance(value, bytes) else value)

@@ -18,6 +18,9 @@ from fer.errors import FerError
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
 MAX_PIXELS = 40_000_000
 
+_SMALL = 1_000_000  # pixels: harmless whatever the file's size
+_MAX_DENSITY = 200  # pixels a byte; photographs have 1 to 30, what has more only says so to fill the memory
+
 _NAMED = 10  # of what is left out; the rest is counted
 _LONG_READ = 4000  # pictures: below that, a bar would only flicker
 
@@ -69,8 +72,11 @@ def decode(data: bytes, where: str, size: int) -> tuple[NDArray[np.uint8], bool]
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
                 width, height = picture.size
+                # before anything is decoded: until here only the header was read
                 if width * height > MAX_PIXELS:
                     raise Image.DecompressionBombError
+                if width * height > max(_SMALL, _MAX_DENSITY * len(data)):
+                    raise ValueError(f"{width}x{height} pixels cannot come from {len(data):,} bytes")
                 return _fit(_grey(picture), size), (width, height) != (size, size)
     except UnidentifiedImageError:
         raise FerError(f"{where} is no picture (JPEG, PNG, BMP, WebP …); remove it") from None

@@ -81,12 +81,10 @@ def _find(tree: Tree, at: str, places: tuple[str, ...]) -> str | None:
 
 def _rows(tree: Tree, path: str) -> Iterator[_Row]:
     where = tree.where(path)
-    with tree.open(path) as file:
-        text = file.read(_MAX_LIST + 1)
-    if len(text) > _MAX_LIST:
+    if tree.size(path) > _MAX_LIST:
         raise FerError(f"{where} is too large for a list of RAF-DB's labels; replace it with the original")
     seen = set()
-    for number, line in enumerate(text.decode("utf-8-sig", errors="replace").splitlines(), 1):
+    for number, line in enumerate(tree.read(path).decode("utf-8-sig", errors="replace").splitlines(), 1):
         words = line.split()
         if not words:
             continue
