@@ -49,7 +49,7 @@ class DataConfig:
     val_fraction: float = 0.1
     split_seed: int = 0
     extra_classes: str = "error"
-    class_map: dict[str, str] = field(default_factory=dict)
+    class_map: dict[Any, str] | None = None  # a class that is named by a digit is a number here
     on_error: str = "stop"
     cache_dir: str | None = None
     batch_size: int = 128

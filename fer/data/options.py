@@ -51,7 +51,7 @@ class ReadOptions:
             val_fraction=config.val_fraction,
             split_seed=config.split_seed,
             extra_classes=config.extra_classes,
-            class_map=config.class_map,
+            class_map={str(key): value for key, value in (config.class_map or {}).items()},
             on_error=config.on_error,
         )
 

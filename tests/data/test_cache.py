@@ -18,7 +18,17 @@ from fer.data.options import ReadOptions
 from fer.data.readers import read_faces, read_found
 from fer.data.trees import FolderTree
 from fer.errors import FerError
-from tests.data.layouts import draw_rows, pack_tar, png, write_folders, write_table
+from fer.labels import EMOTIONS
+from tests.data.layouts import (
+    draw_rows,
+    pack_tar,
+    png,
+    write_affectnet,
+    write_classes,
+    write_folders,
+    write_raf_db,
+    write_table,
+)
 
 
 @pytest.fixture
@@ -115,6 +125,42 @@ def test_size_and_fraction_have_caches_of_their_own(root: Path, kept: Path, read
     load_faces(root, kept, ReadOptions(val_fraction=0.2))
 
     assert len(reads) == len(list(kept.iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ReadOptions(split_seed=1),
+        ReadOptions(extra_classes="keep"),
+        ReadOptions(class_map={"disgust": "angry"}),
+        ReadOptions(on_error="skip"),
+    ],
+)
+def test_every_option_has_a_cache_of_its_own(options: ReadOptions, root: Path, kept: Path, reads: list[Path]) -> None:
+    load_faces(root, kept)
+    first, second = load_faces(root, kept, options), load_faces(root, kept, options)
+
+    assert len(reads) == len(list(kept.iterdir())) == 2
+    assert _same(first, second)
+    assert _same(first, read_faces(root, options))
+
+
+def test_kept_classes_come_back(tmp_path: Path, kept: Path) -> None:
+    write_classes(tmp_path / "own", ["angry", "happy", "bored"])
+    first, second = (load_faces(tmp_path / "own", kept, ReadOptions(extra_classes="keep")) for _ in range(2))
+    assert first.classes == second.classes == (*EMOTIONS, "bored")
+
+
+@pytest.mark.parametrize("name", ["list_patition_label.txt", "0_exp.npy"])
+def test_a_changed_label_is_noticed(name: str, tmp_path: Path, kept: Path) -> None:
+    root = write_raf_db(tmp_path / "own") if name.endswith("txt") else write_affectnet(tmp_path / "own", range(3))
+    before = load_faces(root, kept)
+    path = next(root.rglob(name))
+    if name.endswith("txt"):
+        path.write_text(path.read_text().replace("train_00001.jpg 1", "train_00001.jpg 2"))
+    else:
+        np.save(path, np.array("1"))
+    assert load_faces(root, kept).digest() != before.digest()
 
 
 def _truncate(path: Path) -> None:

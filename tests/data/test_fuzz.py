@@ -68,7 +68,7 @@ def test_any_bytes_as_a_picture(content: bytes, magic: bytes) -> None:
         assert str(error).startswith("a.png ")
         assert "\n" not in str(error)
     else:
-        assert (image.shape, image.dtype) == ((48, 48), np.uint8)
+        assert (image.shape, image.dtype.name) == ((48, 48), "uint8")
 
 
 @few
@@ -84,7 +84,7 @@ def test_a_picture_with_damage_is_read_or_refused(data: st.DataObject, kind: str
     except FerError as error:
         assert str(error).startswith("a.picture ")
     else:
-        assert (image.shape, image.dtype) == ((48, 48), np.uint8)
+        assert (image.shape, image.dtype.name) == ((48, 48), "uint8")
 
 
 def claims(kind: str, side: int) -> bytes:

@@ -167,9 +167,9 @@ def test_data_sets_that_the_library_wrote(tmp_path: Path) -> None:
         parts[split] = library.Dataset.from_list(rows, features=features)
         parts[split].to_parquet(str(tmp_path / "hub" / f"{split}.parquet"))
         for row in rows:  # an ImageFolder
-            folder = tmp_path / "folder" / split / NAMES[row["mood"]]
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{len(list(folder.iterdir()))}.png").write_bytes(row["face"]["bytes"])
+            place = tmp_path / "folder" / split / NAMES[row["mood"]]
+            place.mkdir(parents=True, exist_ok=True)
+            (place / f"{len(list(place.iterdir()))}.png").write_bytes(row["face"]["bytes"])
     library.DatasetDict(parts).save_to_disk(str(tmp_path / "saved"))
     saved, hub, folder = (read_hub(str(tmp_path / name), ReadOptions()) for name in ("saved", "hub", "folder"))
 

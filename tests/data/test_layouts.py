@@ -12,6 +12,7 @@ from fer.data.options import ReadOptions
 from fer.data.readers import read_faces
 from fer.errors import FerError
 from fer.labels import AFFECTNET, EMOTIONS, RAF_DB
+from tests.conftest import call, composed, quick
 from tests.data.layouts import (
     draw_rows,
     pack_zip,
@@ -184,6 +185,8 @@ def test_other_digits_are_told_by_the_class_map(tmp_path: Path) -> None:
     write_digits(tmp_path, range(7), ("train", "val"))
     fer2013 = {str(digit): name for digit, name in enumerate(EMOTIONS)}
     check_grey(read_faces(tmp_path, ReadOptions(class_map=fer2013)), fer2013)
+    written = ", ".join(f"{digit}: {name}" for digit, name in fer2013.items())
+    assert ReadOptions.of(composed(f"data.class_map={{{written}}}").data).class_map == fer2013
 
 
 @pytest.mark.parametrize(
@@ -328,3 +331,12 @@ def test_mixed_sizes_and_colours_become_grey_and_square(tmp_path: Path) -> None:
     assert faces.images.shape == (56, 64, 64)
     assert faces.images.min() >= 253
     assert faces.notes == ("56 of 56 pictures were not 64x64 and were resized to that.",)
+
+
+@pytest.mark.usefixtures("no_dashboard")
+def test_a_run_learns_from_the_classes_that_are_there(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_ck48(tmp_path / "ck")
+    told = call("train.py", *quick(tmp_path / "ck"), "data.class_map={contempt: disgust}")
+    assert told.status == 0, told.err
+    for said in ("anger→angry, contempt→disgust, sadness→sad", "30 people", "There is no picture of neutral."):
+        assert said in caplog.text
