@@ -1,6 +1,7 @@
 """The layouts of other data sets, as they are published."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from fer.labels import AFFECTNET, EMOTIONS, RAF_DB
 from tests.conftest import call, composed, quick
 from tests.data.layouts import (
     draw_rows,
+    pack_tar,
     pack_zip,
     write_affectnet,
     write_ck48,
@@ -50,6 +52,7 @@ def refusal(root: Path, options: ReadOptions | None = None) -> str:
 def test_the_other_kaggle_release(tmp_path: Path) -> None:
     write_folders(tmp_path / "images", prefixes=False)
     (tmp_path / "images" / "test").rename(tmp_path / "images" / "validation")
+    shutil.copytree(tmp_path / "images", tmp_path / "images" / "images")  # it brings everything twice
     faces = read_faces(tmp_path)
 
     assert counts(faces) == [[3] * 7, [1] * 7, [4] * 7]
@@ -110,7 +113,6 @@ def test_raf_db_as_published(pictures: str, labels: str, tmp_path: Path) -> None
     check_grey(faces, RAF_DB)
     assert faces.source == f"RAF-DB in {tmp_path / 'a'}"
     assert faces.notes[0] == RAF_NOTE
-    assert read_faces(pack_zip(tmp_path / "a", tmp_path / "raf.zip")).digest() == faces.digest()
 
 
 def test_raf_db_of_kaggle(tmp_path: Path) -> None:
@@ -340,3 +342,14 @@ def test_a_run_learns_from_the_classes_that_are_there(tmp_path: Path, caplog: py
     assert told.status == 0, told.err
     for said in ("anger→angry, contempt→disgust, sadness→sad", "30 people", "There is no picture of neutral."):
         assert said in caplog.text
+
+
+@pytest.mark.parametrize("write", [write_raf_db, write_affectnet, write_ck48, write_trio])
+def test_archives_of_a_layout_give_the_same_faces(write: Callable[[Path], Path], tmp_path: Path) -> None:
+    source = write(tmp_path / "source")
+    expected = read_faces(source, KEEP)
+    for packed in (pack_zip(source, tmp_path / "a.zip"), pack_tar(source, tmp_path / "a.tar.gz")):
+        faces = read_faces(packed, KEEP)
+        assert faces.digest() == expected.digest()
+        assert faces.notes == expected.notes
+        assert f"packed in {packed.name}" in faces.source
