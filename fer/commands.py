@@ -260,10 +260,13 @@ def open_data(config: TrainConfig) -> FaceDataModule:
     data.read()
     # a later evaluation or resume means these faces, whatever "auto" or a relative path would find by then
     root = find_fer2013(config.data.root) if data.source in ("fer2013", "ferplus") else config.data.root
-    config.data.name = data.source
-    config.data.root = _resolved(root)
     config.data.votes, config.data.index = _resolved(config.data.votes), _resolved(config.data.index)
     config.data.exclude = _resolved(config.data.exclude)
+    if config.data.name == "huggingface" and not Path(str(root)).expanduser().exists():
+        return data  # its name on the hub is no path
+    if config.data.name != "huggingface":
+        config.data.name = data.source
+    config.data.root = _resolved(root)
     return data
 
 

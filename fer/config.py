@@ -42,11 +42,15 @@ class AugmentConfig:
 class DataConfig:
     """Where the faces come from and how they become batches."""
 
-    name: str = "???"  # auto, fer2013, ferplus, sample or folder
+    name: str = "???"  # auto, fer2013, ferplus, sample, folder or huggingface
     root: str | None = None
     download: bool = False
     size: int = 48
     val_fraction: float = 0.1
+    split_seed: int = 0
+    extra_classes: str = "error"
+    class_map: dict[Any, str] | None = None  # a class that is named by a digit is a number here
+    on_error: str = "stop"
     cache_dir: str | None = None
     exclude: str | None = None
     batch_size: int = 128

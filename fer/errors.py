@@ -7,6 +7,9 @@ class FerError(Exception):
     The commands print the message alone, without a traceback, and exit with a non-zero status.
     """
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message.replace("\n", "\\n"))  # a file's name may hold one
+
 
 def first_line(error: BaseException) -> str:
     """Return the first line of another library's message, for a sentence of ours; the error's type if it has none."""

@@ -201,7 +201,8 @@ class Evaluator:
 
 
 def _same_source(one: DataConfig, other: DataConfig) -> bool:
-    keys = ("name", "root", "size", "val_fraction", "batch_size", "exclude", *FERPLUS_KEYS)
+    reading = ("name", "root", "size", "val_fraction", "split_seed", "extra_classes", "class_map", "on_error")
+    keys = (*reading, "batch_size", "exclude", *FERPLUS_KEYS)
     return all(getattr(one, key) == getattr(other, key) for key in keys)
 
 

@@ -16,21 +16,54 @@ MINORITY: tuple[str, ...] = ("sad", "angry", "surprise")
 
 ALIASES: dict[str, str] = {
     "anger": "angry",
+    "contemptuous": "contempt",
     "disgusted": "disgust",
     "afraid": "fear",
     "fearful": "fear",
     "happiness": "happy",
     "joy": "happy",
+    "joyful": "happy",
     "sadness": "sad",
     "surprised": "surprise",
 }
 """Other data sets' names, each with the name used here."""
 
+RAF_DB: dict[str, str] = {
+    "1": "surprise",
+    "2": "fear",
+    "3": "disgust",
+    "4": "happy",
+    "5": "sad",
+    "6": "angry",
+    "7": "neutral",
+}
+"""What the digits mean in RAF-DB's basic set (Li, Deng and Du, 2017)."""
+
+AFFECTNET: dict[str, str] = {
+    "0": "neutral",
+    "1": "happy",
+    "2": "sad",
+    "3": "surprise",
+    "4": "fear",
+    "5": "disgust",
+    "6": "angry",
+    "7": "contempt",
+    "8": "none",
+    "9": "uncertain",
+    "10": "no-face",
+}
+"""What the digits mean in AffectNet (Mollahosseini, Hasani and Mahoor, 2017); the last four are none of the seven."""
+
+
+def plain_name(name: str) -> str:
+    """Return a class's name as it is written here: in lower case, and an emotion's under its one name."""
+    key = name.strip().lower()
+    return ALIASES.get(key, key)
+
 
 def emotion_index(name: str, classes: Sequence[str] = EMOTIONS) -> int | None:
     """Return the label of an emotion under any of its known names, or None where it is not among the classes."""
-    key = name.strip().lower()
-    key = ALIASES.get(key, key)
+    key = plain_name(name)
     return classes.index(key) if key in classes else None
 
 

@@ -11,7 +11,7 @@ from torchvision.models import MobileNet_V2_Weights
 from fer.data.faces import Faces
 from fer.runs import write_json
 from tests.conftest import Outcome, Sweep, call, command, quick, run_of
-from tests.data.layouts import write_folders, write_table
+from tests.data.layouts import write_affectnet, write_folders, write_raf_db, write_table
 
 
 def refused(outcome: Outcome, *words: str) -> str:
@@ -34,7 +34,7 @@ CONFIGURATION = {
     "no assignment": (["foo"], ["'foo'", "key=value"]),
     "unclosed list": (["optim.lr=[1"], ["'optim.lr=[1'", "key=value"]),
     "unknown model": (["model=nope"], ["model: 'nope'", "cnn10, cnn12, cnn16", "mnv2, mnv2_ft"]),
-    "unknown data": (["data=nope"], ["data: 'nope'", "auto, fer2013, ferplus, folder, sample"]),
+    "unknown data": (["data=nope"], ["data: 'nope'", "auto, fer2013, ferplus, folder, huggingface"]),
     "unknown experiment": (["experiment=nope"], ["experiment: 'nope'"]),
     "model without network": (["model=custom"], ["model.network._target_: needs a value"]),
     "wrong type": (["data.batch_size=x"], ["data.batch_size", "'x'"]),
@@ -48,6 +48,15 @@ CONFIGURATION = {
     "one face a batch": (["data.batch_size=1"], ["data.batch_size: 1 ", "at least 2"]),
     "unknown class to augment": (["data.augment.classes=[sadd]"], ["data.augment.classes: 'sadd'", "'sad'"]),
     "folder not named": (["data=folder"], ["data.root=path"]),
+    "data set not named": (["data=huggingface"], ["data.root=its/name"]),
+    "unknown choice for classes": (
+        ["data=folder", "data.root=.", "data.extra_classes=x"],
+        ["'x'", "error, drop, keep"],
+    ),
+    "unknown choice for errors": (
+        ["data=folder", "data.root=.", "data.on_error=x"],
+        ["data.on_error: 'x'", "stop, skip"],
+    ),
     "folder missing": (["data=folder", "data.root=nowhere"], ["nowhere does not exist", "train/<class>/"]),
     "brackets in a name": (["data=folder", "data.root='[/no]where'"], ["[/no]where does not exist"]),
     "no FER2013": (["data=fer2013"], ["data/fer2013", "FER2013_ROOT", "data.root=", "data.download=true"]),
@@ -137,10 +146,22 @@ def empty_root(root: Path) -> None:
     root.mkdir()
 
 
+def raf_db(root: Path) -> None:
+    shutil.rmtree(root)
+    next(write_raf_db(root).rglob("*.txt")).write_text("train_00001.jpg 8")
+
+
+def affectnet(root: Path) -> None:
+    shutil.rmtree(root)
+    (write_affectnet(root) / "train_set" / "annotations" / "0_exp.npy").write_text("happy")
+
+
 DATA: dict[str, tuple[Spoil, list[str]]] = {
     "empty class": (empty_class, ["train/sad is empty"]),
-    "class missing": (lambda root: shutil.rmtree(root / "train" / "sad"), ["no folder for sad"]),
+    "class missing": (lambda root: shutil.rmtree(root / "train" / "sad"), ["faces has no training picture of sad"]),
     "unknown class": (lambda root: (root / "train" / "bored").mkdir(), ["train/bored", "known are angry, disgust"]),
+    "label of RAF-DB": (raf_db, ["list_patition_label.txt, line 1", "a label from 1 to 7"]),
+    "label of AffectNet": (affectnet, ["train_set/annotations/0_exp.npy", "no label"]),
     "no test split": (lambda root: shutil.rmtree(root / "test"), ["no folder 'test'"]),
     "nothing": (empty_root, ["nothing to read"]),
     "truncated picture": (

@@ -77,11 +77,13 @@ class _ZipTree(Index):
             if name := self.add(info.filename, info.is_dir()):
                 self._members[name] = info
 
-    def read(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        for path in paths:
-            if self.size(path) > MAX_PICTURE_BYTES:
-                self.refuse_size(path)
-            yield path, self._archive.read(self._members[path])
+    def in_order(self, paths: Sequence[str]) -> list[str]:
+        return list(paths)
+
+    def read(self, path: str) -> bytes:
+        if self.size(path) > MAX_PICTURE_BYTES:
+            self.refuse_size(path)
+        return self._archive.read(self._members[path])
 
     def open(self, path: str) -> IO[bytes]:
         return self._archive.open(self._members[path])

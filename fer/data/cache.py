@@ -13,11 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from fer.data.faces import Faces
-from fer.data.folders import list_pictures
-from fer.data.readers import Found, check_arguments, find, located, read_found
+from fer.data.finding import Found, find
+from fer.data.listing import contents
+from fer.data.options import ReadOptions
+from fer.data.readers import LISTERS, located, read_found
 from fer.data.trees import FolderTree
+from fer.errors import FerError
 
-FORMAT = 1
+FORMAT = 2
 """To be raised whenever the readers give something else for the same files."""
 
 _ARRAYS = ("images", "labels", "splits")
@@ -34,7 +37,7 @@ def default_cache_dir() -> Path:
     return Path("~/.cache/fer-lightning").expanduser()
 
 
-def load_faces(root: Path, cache_dir: Path, *, size: int = 48, val_fraction: float = 0.1) -> Faces:
+def load_faces(root: Path, cache_dir: Path, options: ReadOptions | None = None) -> Faces:
     """Read the faces at a path as `fer.data.readers.read_faces` does, and from the second time on quickly.
 
     All files are hashed at every start, so that changed data can never be taken for the cached.
@@ -43,8 +46,7 @@ def load_faces(root: Path, cache_dir: Path, *, size: int = 48, val_fraction: flo
         root: A folder, or a table or archive itself.
         cache_dir: Where the arrays are kept; made if missing. If it cannot be written, the faces are read
             without it, and a note says so.
-        size: Height and width of the result.
-        val_fraction: The part of the training pictures held out for validation where the source names none.
+        options: How they are read; each choice is kept apart.
 
     Returns:
         The faces, with images uint8 (N, size, size) as a read-only memory map.
@@ -52,12 +54,12 @@ def load_faces(root: Path, cache_dir: Path, *, size: int = 48, val_fraction: flo
     Raises:
         FerError: If there is nothing to read, or something in it is missing, damaged or not understood.
     """
-    check_arguments(size, val_fraction)
-    tree, found = find(root)
-    place = cache_dir / _key(tree, found, size, val_fraction)
+    options = options or ReadOptions()
+    tree, found = find(root, options)
+    place = cache_dir / _key(tree, found, options)
     faces = _load(place)
     if faces is None:
-        faces = read_found(tree, found, size=size, val_fraction=val_fraction)
+        faces = read_found(tree, found, options)
         try:
             _store(faces, place)
         except OSError as error:
@@ -68,17 +70,26 @@ def load_faces(root: Path, cache_dir: Path, *, size: int = 48, val_fraction: flo
     return located(faces, tree, found)
 
 
-def _key(tree: FolderTree, found: Found, size: int, val_fraction: float) -> str:
-    digest = hashlib.blake2b(repr((FORMAT, size, val_fraction, found.form)).encode(), digest_size=16)
-    if found.form == "folders":
-        for path, data in tree.read([entry.path for entry in list_pictures(tree, found.path)]):
-            digest.update(f"{path}\0{len(data)}\0".encode(errors="surrogateescape"))
-            digest.update(data)
+def _key(tree: FolderTree, found: Found, options: ReadOptions) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+
+    def add(*values: object) -> None:
+        digest.update(f"{values!r}\0".encode(errors="surrogateescape"))
+
+    add(FORMAT, options, found.form)
+    if found.form in LISTERS:
+        listing = LISTERS[found.form](tree, found.path, options)
+        add(listing)
+        for path, data in contents(tree, listing.entries, options.skip):
+            add(path, None if isinstance(data, FerError) else len(data))
+            digest.update(b"" if isinstance(data, FerError) else data)
     else:
-        digest.update(found.path.encode(errors="surrogateescape"))
-        with tree.open(found.path) as file:
-            while piece := file.read(_PIECE):
-                digest.update(piece)
+        add(found.path, found.tables)
+        for path in dict(found.tables) or [found.path]:
+            add(path, tree.size(path))
+            with tree.open(path) as file:
+                while piece := file.read(_PIECE):
+                    digest.update(piece)
     return digest.hexdigest()
 
 
@@ -88,7 +99,8 @@ def _load(place: Path) -> Faces | None:
         meta = json.loads((place / "meta.json").read_text(encoding="utf-8"))
         images = np.load(place / "images.npy", mmap_mode="r")
         labels, splits = np.load(place / "labels.npy"), np.load(place / "splits.npy")
-        faces = Faces(images, labels, splits, meta["origins"], meta["source"], tuple(meta["notes"]))
+        notes, classes = tuple(meta["notes"]), tuple(meta["classes"])
+        faces = Faces(images, labels, splits, meta["origins"], meta["source"], notes, classes)
         sound = _shapes(faces) == meta["arrays"] and faces.digest() == meta["digest"]
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None
@@ -108,6 +120,7 @@ def _store(faces: Faces, place: Path) -> None:
             "digest": faces.digest(),
             "source": faces.source,
             "notes": faces.notes,
+            "classes": faces.classes,
             "origins": list(faces.origins),
         }
         (draft / "meta.json").write_text(json.dumps(meta), encoding="utf-8")

@@ -1,15 +1,15 @@
-"""Kaggle's folders: train/<class>/ and test/<class>/ with a picture per file."""
+"""A folder for each class with a picture per file: within train/ and test/, or without any splits."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import re
+from collections.abc import Collection, Mapping
 
-import numpy as np
-
-from fer.data.faces import SPLITS, Split
-from fer.data.pictures import Pictures, decode, fingerprint, resized_note, with_progress
+from fer.data.classes import ClassMapping, map_classes
+from fer.data.faces import Split
+from fer.data.listing import Entry, Listing
+from fer.data.options import ReadOptions
 from fer.data.trees import Tree, join
 from fer.errors import FerError
-from fer.labels import EMOTIONS, emotion_index
+from fer.labels import AFFECTNET, RAF_DB, emotion_index
 
 _FOLDERS: dict[str, Split] = {
     "train": "train",
@@ -22,77 +22,106 @@ _FOLDERS: dict[str, Split] = {
     "privatetest": "test",
 }
 _PREFIXES: dict[str, Split] = {"Training_": "train", "PublicTest_": "val", "PrivateTest_": "test"}
+_CK_NAME = re.compile(r"(S\d{3})_\d{3}_\d{8}\.")  # subject, session and frame, as in S010_004_00000017.png
 
 
-class Entry(NamedTuple):
-    """A picture file, not yet read."""
-
-    path: str
-    label: int
-    split: Split
+def split_named(name: str) -> Split | None:
+    """Return the split that a folder's or file's name stands for, in any case; None where it is no split's."""
+    return _FOLDERS.get(name.lower())
 
 
 def has_split_folders(tree: Tree, at: str) -> bool:
     """Return whether a folder holds `train` or `test`, under any of their names and in any case."""
-    return any(_FOLDERS.get(name.lower()) in ("train", "test") for name in tree.folders(at))
+    return any(split_named(name) in ("train", "test") for name in tree.folders(at))
 
 
-def list_pictures(tree: Tree, at: str) -> list[Entry]:
-    """Return the picture files of Kaggle's folders, sorted by path, without reading them.
+def has_class_folders(tree: Tree, at: str, class_map: Collection[str]) -> bool:
+    """Return whether at least two folders in a folder are named after classes, by word or by digit.
+
+    Args:
+        tree: Where to look.
+        at: The folder.
+        class_map: Names of classes beside the known ones.
+    """
+    names = tree.folders(at)
+    own = {name.strip().lower() for name in class_map}
+    known = [name for name in names if emotion_index(name) is not None or name.strip().lower() in own]
+    return len(known) > 1 or (len(names) > 1 and _digits(names)[1] != "")
+
+
+def list_split_folders(tree: Tree, at: str, options: ReadOptions) -> Listing:
+    """List the picture files below `train/<class>/` and `test/<class>/`, sorted by path, without reading them.
 
     The folders give the splits where there is one for validation. Where there is none, the file names do if
-    they begin as FER2013's (`Training_`, `PublicTest_` for validation, `PrivateTest_` for test).
+    they begin as FER2013's (`Training_`, `PublicTest_` for validation, `PrivateTest_` for test). Where there
+    is none for test, the validation folder is the test: it is what others report on, and choosing the epoch
+    on it as well would flatter the result.
 
     Args:
         tree: Where to look.
         at: The folder that holds `train` and `test`.
+        options: What becomes of classes that are none of the seven.
 
     Raises:
-        FerError: If `train`, `test` or one of their classes is missing or empty, or a class is unknown.
+        FerError: If `train` or `test` is missing, a class is empty, or one is unknown and that an error.
     """
     folders = _split_folders(tree, at)
+    classes = {split: tree.folders(join(at, folder)) for split, folder in folders.items()}
+    found = {name: tree.where(join(join(at, folders[split]), name)) for split in folders for name in classes[split]}
+    mapping, owner = _mapping(found, options)
+    notes = mapping.notes
+    if "test" not in folders:
+        notes = (*notes, f"There is no test split, so the folder '{folders['val']}' is it, looked at once at the end.")
     entries = []
     for split, folder in folders.items():
-        for path, label in _class_files(tree, join(at, folder)):
+        as_split: Split = "test" if split == "val" and "test" not in folders else split
+        for path, label in _class_files(tree, join(at, folder), mapping):
             named = None if "val" in folders else _split_by_name(path)
-            entries.append(Entry(path, label, named or split))
-    return sorted(entries)
+            entries.append(Entry(path, label, named or as_split))
+    return Listing(f"{owner or 'Kaggle'} folders", sorted(entries), mapping.classes, notes)
 
 
-def read_pictures(tree: Tree, entries: Sequence[Entry], size: int) -> Pictures:
-    """Read and decode pictures.
+def list_class_folders(tree: Tree, at: str, options: ReadOptions) -> Listing:
+    """List the picture files below `<class>/`, sorted by path, without reading them; nothing names their splits.
+
+    Files that are named as in CK+ (Lucey et al., 2010) carry the person whom they show.
 
     Args:
-        tree: Where they lie.
-        entries: Which ones; the result keeps their order.
-        size: Height and width of the result; pictures of another size are resized.
+        tree: Where to look.
+        at: The folder that holds the classes.
+        options: What becomes of classes that are none of the seven.
 
     Raises:
-        FerError: If a file cannot be read or is no sound picture.
+        FerError: If a class is empty, or is unknown and that is an error.
     """
-    row_of = {entry.path: row for row, entry in enumerate(entries)}
-    images = np.empty((len(entries), size, size), np.uint8)
-    fingerprints = [b""] * len(entries)
-    resized = 0
-    for path, data in with_progress(tree.read(list(row_of)), len(entries), "Reading pictures"):
-        row = row_of[path]
-        images[row], changed = decode(data, tree.where(path), size)
-        fingerprints[row] = fingerprint(data)
-        resized += changed
-    return Pictures(
-        images=images,
-        labels=np.array([entry.label for entry in entries], np.int64),
-        splits=np.array([SPLITS.index(entry.split) for entry in entries], np.uint8),
-        origins=list(row_of),
-        fingerprints=fingerprints,
-        notes=resized_note(resized, len(entries), size),
-    )
+    mapping, owner = _mapping({name: tree.where(join(at, name)) for name in tree.folders(at)}, options)
+    entries = []
+    for path, label in sorted(_class_files(tree, at, mapping)):
+        match = _CK_NAME.match(path.rpartition("/")[2])
+        entries.append(Entry(path, label, None, match[1] if match else ""))
+    owner = owner or ("CK+" if any(entry.person for entry in entries) else "Class")
+    return Listing(f"{owner} folders", entries, mapping.classes, mapping.notes)
+
+
+def _mapping(found: Mapping[str, str], options: ReadOptions) -> tuple[ClassMapping, str]:
+    """Return what the classes are called, and whose digits they are; '' where they are words."""
+    digits, owner = _digits(found)
+    return map_classes(found, options, digits), owner
+
+
+def _digits(names: Collection[str]) -> tuple[dict[str, str], str]:
+    """Return what digits mean as class names and whose they are: RAF-DB counts from 1, AffectNet from 0."""
+    if names and all(name in RAF_DB for name in names):
+        return RAF_DB, "RAF-DB"
+    if "0" in names and all(name in AFFECTNET for name in names):
+        return AFFECTNET, "AffectNet"
+    return {}, ""
 
 
 def _split_folders(tree: Tree, at: str) -> dict[Split, str]:
     found: dict[Split, str] = {}
     for name in tree.folders(at):
-        split = _FOLDERS.get(name.lower())
+        split = split_named(name)
         if split is None:
             continue
         if split in found:
@@ -100,30 +129,25 @@ def _split_folders(tree: Tree, at: str) -> dict[Split, str]:
                 f"{tree.where(at)} holds two folders for one split, '{found[split]}' and '{name}'; remove one"
             )
         found[split] = name
-    for needed in ("train", "test"):
-        if needed not in found:
-            raise FerError(f"{tree.where(at)} has no folder '{needed}'; expected are train/<class>/ and test/<class>/")
+    missing = "train" if "train" not in found else "test" if len(found) == 1 else None
+    if missing:
+        raise FerError(f"{tree.where(at)} has no folder '{missing}'; expected are train/<class>/ and test/<class>/")
     return found
 
 
-def _class_files(tree: Tree, at: str) -> list[tuple[str, int]]:
-    files: dict[int, list[str]] = {}
+def _class_files(tree: Tree, at: str, mapping: ClassMapping) -> list[tuple[str, int]]:
+    files: list[tuple[str, int]] = []
     for name in tree.folders(at):
-        folder = join(at, name)
-        label = emotion_index(name)
+        folder, label = join(at, name), mapping.labels[name]
         if label is None:
-            known = ", ".join(EMOTIONS)
-            raise FerError(f"{tree.where(folder)} is named after no known class; known are {known}")
+            continue
         if inner := tree.folders(folder):
             raise FerError(f"{tree.where(join(folder, inner[0]))} is a folder inside a class; move its pictures up")
         names = tree.files(folder)
         if not names:
-            raise FerError(f"{tree.where(folder)} is empty; every class needs pictures")
-        files.setdefault(label, []).extend(join(folder, file) for file in names)
-    missing = [emotion for label, emotion in enumerate(EMOTIONS) if label not in files]
-    if missing:
-        raise FerError(f"{tree.where(at)} has no folder for {', '.join(missing)}; every class needs pictures")
-    return [(path, label) for label, paths in files.items() for path in paths]
+            raise FerError(f"{tree.where(folder)} is empty; put the class's pictures there, or remove it")
+        files.extend((join(folder, file), label) for file in names)
+    return files
 
 
 def _split_by_name(path: str) -> Split | None:

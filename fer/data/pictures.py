@@ -3,7 +3,7 @@
 import hashlib
 import io
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,6 +18,10 @@ from fer.errors import FerError
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
 MAX_PIXELS = 40_000_000
 
+_SMALL = 1_000_000  # pixels: harmless whatever the file's size
+_MAX_DENSITY = 200  # pixels a byte; photographs have 1 to 30, what has more only says so to fill the memory
+
+_NAMED = 10  # of what is left out; the rest is counted
 _LONG_READ = 4000  # pictures: below that, a bar would only flicker
 
 T = TypeVar("T")
@@ -25,23 +29,27 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Pictures:
-    """What a reader found, before validation pictures are held out where the source names none.
+    """What a reader found, before the splits are drawn that the source does not name.
 
     Attributes:
         images: uint8, (N, size, size).
-        labels: int64, (N,).
-        splits: uint8, (N,), indices into `SPLITS`.
+        labels: int64, (N,), indices into `classes`.
+        splits: uint8, (N,), indices into `SPLITS`; None where the source names no splits.
         origins: N strings.
         fingerprints: N digests of the pictures as stored, equal for equal pictures whatever `size` is.
+        classes: The class names in label order.
         notes: What a user must know about how they were read, a sentence each.
+        people: N names of whom the pictures show, '' for unknown; None where nobody is known.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
-    splits: NDArray[np.uint8]
+    splits: NDArray[np.uint8] | None
     origins: list[str]
     fingerprints: list[bytes]
+    classes: tuple[str, ...]
     notes: tuple[str, ...]
+    people: list[str] | None = None
 
 
 def decode(data: bytes, where: str, size: int) -> tuple[NDArray[np.uint8], bool]:
@@ -64,8 +72,11 @@ def decode(data: bytes, where: str, size: int) -> tuple[NDArray[np.uint8], bool]
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
                 width, height = picture.size
+                # before anything is decoded: until here only the header was read
                 if width * height > MAX_PIXELS:
                     raise Image.DecompressionBombError
+                if width * height > max(_SMALL, _MAX_DENSITY * len(data)):
+                    raise ValueError(f"{width}x{height} pixels cannot come from {len(data):,} bytes")
                 return _fit(_grey(picture), size), (width, height) != (size, size)
     except UnidentifiedImageError:
         raise FerError(f"{where} is no picture (JPEG, PNG, BMP, WebP …); remove it") from None
@@ -91,6 +102,16 @@ def resized_note(resized: int, total: int, size: int) -> tuple[str, ...]:
     if not resized:
         return ()
     return (f"{resized:,} of {total:,} pictures were not {size}x{size} and were resized to that.",)
+
+
+def left_out_note(names: Sequence[str], total: int, what: str) -> tuple[str, ...]:
+    """Return the sentence that names what `data.on_error=skip` left out, if it left out anything."""
+    if not names:
+        return ()
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return (
+        f"{len(names):,} of {total:,} {what} were left out (data.on_error=skip): {', '.join(names[:_NAMED])}{more}.",
+    )
 
 
 def with_progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:

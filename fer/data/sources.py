@@ -1,4 +1,4 @@
-"""Which faces a configuration means: FER2013 where it is found, also with FER+'s votes, the sample, or a folder."""
+"""Which faces a configuration means: FER2013 where it is found, also with FER+, the sample, or other people's."""
 
 import os
 from pathlib import Path
@@ -8,6 +8,8 @@ from fer.data.cache import default_cache_dir, load_faces
 from fer.data.download import download_fer2013
 from fer.data.faces import Faces
 from fer.data.ferplus import FILTERS, INDEX, TARGETS, VOTES, join_votes
+from fer.data.hub import read_hub
+from fer.data.options import ReadOptions
 from fer.data.sample import draw_faces
 from fer.errors import FerError
 from fer.labels import EMOTIONS, EMOTIONS_WITH_CONTEMPT
@@ -44,14 +46,19 @@ def read_source(config: DataConfig) -> tuple[Faces, str]:
     """Read the faces that a configuration means.
 
     Returns:
-        The faces of all splits, and the name of what was read: "fer2013", "ferplus", "folder" or "sample".
+        The faces of all splits, and the name of what was read: "fer2013", "ferplus", "sample", or "folder" for all
+        others.
 
     Raises:
         FerError: If the source is unknown, missing or malformed.
     """
-    name = choose(config.name, ("auto", "fer2013", "ferplus", "sample", "folder"), "data.name")
+    name = choose(config.name, ("auto", "fer2013", "ferplus", "sample", "folder", "huggingface"), "data.name")
     if name == "sample":
         return draw_faces(size=config.size), "sample"
+    if name == "huggingface":
+        if config.root is None:
+            raise FerError("data=huggingface needs the data set: add data.root=its/name or a local folder")
+        return read_hub(config.root, ReadOptions.of(config)), "folder"
     cache = Path(config.cache_dir).expanduser() if config.cache_dir else default_cache_dir()
     if name == "folder":
         if config.root is None:
@@ -93,4 +100,4 @@ def beside(root: Path, name: str) -> Path:
 
 
 def _load(root: Path, cache: Path, config: DataConfig) -> Faces:
-    return load_faces(root, cache, size=config.size, val_fraction=config.val_fraction)
+    return load_faces(root, cache, ReadOptions.of(config))

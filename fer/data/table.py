@@ -1,15 +1,16 @@
-"""FER2013 as a table: `fer2013.csv` and `icml_face_data.csv`."""
+"""FER2013 as a table: `fer2013.csv`, `icml_face_data.csv`, and `train.csv` with `val.csv` and `test.csv`."""
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import IO, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fer.data.faces import SPLITS
-from fer.data.pictures import Pictures, fingerprint, resize, resized_note, with_progress
+from fer.data.classes import map_classes
+from fer.data.faces import SPLITS, Split
+from fer.data.options import ReadOptions
+from fer.data.pictures import Pictures, fingerprint, left_out_note, resize, resized_note, with_progress
 from fer.data.trees import Tree
 from fer.errors import FerError
 from fer.labels import EMOTIONS
@@ -32,57 +33,113 @@ class _Row(NamedTuple):
     label: int
     pixels: bytes
     split: int
+    origin: str
 
 
-def read_table(tree: Tree, path: str, size: int) -> Pictures:
-    """Read a table with the columns `emotion`, `pixels` and `Usage`, in any order.
+def read_tables(tree: Tree, splits: Mapping[str, Split | None], options: ReadOptions) -> Pictures:
+    """Read tables with the columns `emotion`, `pixels` and, unless each is a split, `Usage`, in any order.
 
     Origins read `fer2013.csv:row 17`, counting rows below the header from 0 as FER+ and pandas do; error
     messages name the line as an editor counts it, from 1 with the header.
 
     Args:
-        tree: Where the table lies.
-        path: The table.
-        size: Height and width of the result; 48x48 pixels are resized to it.
+        tree: Where the tables lie.
+        splits: The tables, each with its split; None where the column `Usage` tells it.
+        options: The size of the result (48x48 pixels are resized to it), which classes mean others, and what
+            to do at a row that cannot be read.
 
     Raises:
-        FerError: If the file is no such table, or a row has a bad label, pixel or usage.
+        FerError: If a file is no such table, or a row has a bad label, pixel or usage.
     """
-    where, name = tree.where(path), path.rpartition("/")[2]
-    with tree.open(path) as file:
+    rows: list[_Row] = []
+    broken: list[str] = []
+    for path, split in splits.items():
         total = tree.size(path) // _ROW_BYTES
-        rows = list(with_progress(_rows(file, where), total, f"Reading {name}"))
-    labels = np.array([row.label for row in rows], np.int64)
-    splits = np.array([row.split for row in rows], np.uint8)
-    _refuse_gaps(labels, splits, where)
-    images = np.frombuffer(b"".join(row.pixels for row in rows), np.uint8).reshape(-1, SIDE, SIDE)
-    fingerprints = [fingerprint(row.pixels) for row in rows]
-    if size != SIDE:
-        images = np.stack([resize(image, size) for image in images])
+        with tree.open(path) as file:
+            table = _Table(tree.where(path), path.rpartition("/")[2], split, broken if options.skip else None)
+            rows.extend(with_progress(table.rows(file), total, f"Reading {table.name}"))
+    where = tree.where(next(iter(splits)))
+    if not rows:
+        raise FerError(f"{where} has no row that can be read; put FER2013's rows there")
+    present = sorted({row.label for row in rows})
+    mapping = map_classes({EMOTIONS[label]: f"{where}: {EMOTIONS[label]}" for label in present}, options)
+    kept = [(row, label) for row in rows if (label := mapping.labels[EMOTIONS[row.label]]) is not None]
+    images = np.frombuffer(b"".join(row.pixels for row, _ in kept), np.uint8).reshape(-1, SIDE, SIDE)
+    if options.size != SIDE:
+        images = np.stack([resize(image, options.size) for image in images])
+    resized = resized_note(len(kept) if options.size != SIDE else 0, len(kept), options.size)
     return Pictures(
         images=images,
-        labels=labels,
-        splits=splits,
-        origins=[f"{name}:row {row}" for row in range(len(rows))],
-        fingerprints=fingerprints,
-        notes=resized_note(len(rows) if size != SIDE else 0, len(rows), size),
+        labels=np.array([label for _, label in kept], np.int64),
+        splits=np.array([row.split for row, _ in kept], np.uint8),
+        origins=[row.origin for row, _ in kept],
+        fingerprints=[fingerprint(row.pixels) for row, _ in kept],
+        classes=mapping.classes,
+        notes=(*mapping.notes, *left_out_note(broken, len(rows) + len(broken), "rows"), *resized),
     )
 
 
-def _rows(file: IO[bytes], where: str) -> Iterator[_Row]:
-    reader = csv.reader(_lines(file, where))
-    try:
-        columns = _columns(next(reader, []), where)
-        for fields in reader:
-            if fields:
-                yield _row(fields, columns, f"{where}, line {reader.line_num}")
-    except csv.Error as error:
-        raise FerError(f"{where}, line {reader.line_num}: not readable as CSV ({error})") from error
-    except UnicodeDecodeError as error:
-        raise FerError(
-            f"{where} is not UTF-8 text after line {reader.line_num} "
-            f"(byte 0x{error.object[error.start]:02x}); is it a CSV file?"
-        ) from error
+class _Table:
+    """One table.
+
+    Args:
+        where: Its name for error messages.
+        name: Its file name.
+        split: The split of all its rows; None where `Usage` tells it.
+        broken: Where to note the lines that cannot be read; None to stop at one.
+    """
+
+    def __init__(self, where: str, name: str, split: Split | None, broken: list[str] | None) -> None:
+        self.where = where
+        self.name = name
+        self.split = split
+        self.broken = broken
+
+    def rows(self, file: IO[bytes]) -> Iterator[_Row]:
+        reader = csv.reader(_lines(file, self.where))
+        try:
+            columns = self._columns(next(reader, []))
+            number = 0
+            for fields in reader:
+                if not fields:
+                    continue
+                try:
+                    yield self._row(fields, columns, f"{self.where}, line {reader.line_num}", number)
+                except FerError:
+                    if self.broken is None:
+                        raise
+                    self.broken.append(f"{self.name}:row {number}")
+                number += 1
+        except csv.Error as error:
+            raise FerError(f"{self.where}, line {reader.line_num}: not readable as CSV ({error})") from error
+        except UnicodeDecodeError as error:
+            raise FerError(
+                f"{self.where} is not UTF-8 text after line {reader.line_num} "
+                f"(byte 0x{error.object[error.start]:02x}); is it a CSV file?"
+            ) from error
+
+    def _columns(self, header: list[str]) -> list[int]:
+        wanted = COLUMNS if self.split is None else COLUMNS[:2]
+        if not header:
+            raise FerError(f"{self.where} is empty; expected is a table with the columns emotion, pixels and Usage")
+        names = [name.strip().lower() for name in header]
+        missing = [name for name in wanted if name not in names]
+        if missing:
+            found = ", ".join(names)[:80]
+            raise FerError(f"{self.where} has no column {' and no column '.join(missing)}; its columns are {found}")
+        return [names.index(name) for name in wanted]
+
+    def _row(self, fields: list[str], columns: list[int], where: str, number: int) -> _Row:
+        if len(fields) <= max(columns):
+            raise FerError(f"{where}: {len(fields)} fields where the header names at least {max(columns) + 1}")
+        emotion, pixels, *usage = (fields[column] for column in columns)
+        label = _LABELS.get(emotion.strip())
+        if label is None:
+            raise FerError(f"{where}: emotion '{emotion[:20]}' is no label from 0 to {len(EMOTIONS) - 1}")
+        split = USAGES.get(usage[0].strip().lower()) if self.split is None else SPLITS.index(self.split)
+        if split is None:
+            raise FerError(f"{where}: Usage '{usage[0][:20]}' is none of Training, PublicTest, PrivateTest")
+        return _Row(label, _pixels(pixels, where), split, f"{self.name}:row {number}")
 
 
 def _lines(file: IO[bytes], where: str) -> Iterator[str]:
@@ -96,31 +153,6 @@ def _lines(file: IO[bytes], where: str) -> Iterator[str]:
         yield line
 
 
-def _columns(header: list[str], where: str) -> tuple[int, int, int]:
-    if not header:
-        raise FerError(f"{where} is empty; expected is a table with the columns emotion, pixels and Usage")
-    names = [name.strip().lower() for name in header]
-    missing = [name for name in COLUMNS if name not in names]
-    if missing:
-        found = ", ".join(names)[:80]
-        raise FerError(f"{where} has no column {' and no column '.join(missing)}; its columns are {found}")
-    emotion, pixels, usage = (names.index(name) for name in COLUMNS)
-    return emotion, pixels, usage
-
-
-def _row(fields: list[str], columns: tuple[int, int, int], where: str) -> _Row:
-    if len(fields) <= max(columns):
-        raise FerError(f"{where}: {len(fields)} fields where the header names at least {max(columns) + 1}")
-    emotion, pixels, usage = (fields[column] for column in columns)
-    label = _LABELS.get(emotion.strip())
-    if label is None:
-        raise FerError(f"{where}: emotion '{emotion[:20]}' is no label from 0 to {len(EMOTIONS) - 1}")
-    split = USAGES.get(usage.strip().lower())
-    if split is None:
-        raise FerError(f"{where}: Usage '{usage[:20]}' is none of Training, PublicTest, PrivateTest")
-    return _Row(label, _pixels(pixels, where), split)
-
-
 def _pixels(text: str, where: str) -> bytes:
     tokens = text.split()
     if len(tokens) != SIDE * SIDE:
@@ -130,12 +162,3 @@ def _pixels(text: str, where: str) -> bytes:
         return bytes(map(_LEVELS.__getitem__, tokens))
     except KeyError as error:
         raise FerError(f"{where}: pixel '{error.args[0][:20]}' is no whole number from 0 to 255") from None
-
-
-def _refuse_gaps(labels: NDArray[np.int64], splits: NDArray[np.uint8], where: str) -> None:
-    train = labels[splits == USAGES["training"]]
-    missing = [f"{name} ({label})" for label, name in enumerate(EMOTIONS) if label not in train]
-    if missing:
-        raise FerError(f"{where} has no Training row of {', '.join(missing)}; every class needs pictures")
-    if USAGES["privatetest"] not in splits:
-        raise FerError(f"{where} has no PrivateTest row; without a test split nothing can be evaluated")

@@ -46,13 +46,15 @@ class _TarTree(Index):
                 self._members[name] = member
         self._check_end(raw)
 
-    def read(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        # In the archive's order: a compressed stream only runs forward.
-        for path in sorted(paths, key=lambda path: self._members[path].offset):
-            if self.size(path) > MAX_PICTURE_BYTES:
-                self.refuse_size(path)
-            with self.open(path) as file:
-                yield path, file.read()
+    def in_order(self, paths: Sequence[str]) -> list[str]:
+        # A compressed stream only runs forward.
+        return sorted(paths, key=lambda path: self._members[path].offset)
+
+    def read(self, path: str) -> bytes:
+        if self.size(path) > MAX_PICTURE_BYTES:
+            self.refuse_size(path)
+        with self.open(path) as file:
+            return file.read()
 
     def open(self, path: str) -> IO[bytes]:
         return cast(IO[bytes], self._tar.extractfile(self._members[path]))

@@ -1,7 +1,7 @@
 """Files under names, the same way for a folder and for an archive."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -25,8 +25,11 @@ class Tree(Protocol):
     def files(self, at: str) -> list[str]:
         """Return the sorted names of the files directly in a folder, without hidden ones."""
 
-    def read(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """Yield each of these files once, as (path, bytes), in the order that is quickest to read."""
+    def in_order(self, paths: Sequence[str]) -> list[str]:
+        """Return these files in the order that is quickest to read."""
+
+    def read(self, path: str) -> bytes:
+        """Return the bytes of one file."""
 
     def open(self, path: str) -> IO[bytes]:
         """Open one file for reading."""
@@ -38,6 +41,22 @@ class Tree(Protocol):
 def join(at: str, name: str) -> str:
     """Return the path of a name in a folder of a tree."""
     return f"{at}/{name}" if at else name
+
+
+def inside(tree: Tree, at: str, path: str) -> str | None:
+    """Return the path of a folder or file below a folder, or None where there is none.
+
+    Args:
+        tree: Where to look.
+        at: The folder.
+        path: The path from there: `Image/aligned`, say.
+    """
+    *folders, last = path.split("/")
+    for name in folders:
+        if name not in tree.folders(at):
+            return None
+        at = join(at, name)
+    return join(at, last) if last in tree.folders(at) or last in tree.files(at) else None
 
 
 def is_litter(name: str) -> bool:
@@ -77,24 +96,25 @@ class FolderTree:
                 raise FerError(f"{entry.path} is neither a file nor a folder (a broken link?); remove it")
         return sorted(names)
 
-    def read(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """Yield each of these files as (path, bytes), in the order given.
+    def in_order(self, paths: Sequence[str]) -> list[str]:
+        """Return the files in the order given."""
+        return list(paths)
+
+    def read(self, path: str) -> bytes:
+        """Return the bytes of one file.
 
         Raises:
-            FerError: If a file cannot be read or is larger than `MAX_PICTURE_BYTES`.
+            FerError: If it cannot be read or is larger than `MAX_PICTURE_BYTES`.
         """
-        top = f"{self.root}/"
-        for path in paths:
+        try:
+            # Bare descriptors: three times as quick as pathlib over 36,000 small files.
+            file = os.open(f"{self.root}/{path}", os.O_RDONLY | getattr(os, "O_BINARY", 0))
             try:
-                # Bare descriptors: three times as quick as pathlib over 36,000 small files.
-                file = os.open(top + path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-                try:
-                    data = self._read_all(file, path)
-                finally:
-                    os.close(file)
-            except OSError as error:
-                raise FerError(f"{self.where(path)} cannot be read: {error.strerror}") from error
-            yield path, data
+                return self._read_all(file, path)
+            finally:
+                os.close(file)
+        except OSError as error:
+            raise FerError(f"{self.where(path)} cannot be read: {error.strerror}") from error
 
     def open(self, path: str) -> IO[bytes]:
         """Open one file for reading.

@@ -1,17 +1,20 @@
-"""A validation split for sources that bring none."""
+"""Splits for sources that do not bring them."""
 
+import hashlib
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fer.data.faces import SPLITS
+from fer.errors import FerError
 
 _TRAIN, _VAL = SPLITS.index("train"), SPLITS.index("val")
 
 
 def hold_out(
-    labels: NDArray[np.int64], splits: NDArray[np.uint8], fingerprints: Sequence[bytes], fraction: float
+    labels: NDArray[np.int64], splits: NDArray[np.uint8], fingerprints: Sequence[bytes], fraction: float, seed: int
 ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """Turn a part of the training pictures into validation pictures, unless there already are some.
 
@@ -24,6 +27,7 @@ def hold_out(
         splits: uint8, (N,), indices into `SPLITS`.
         fingerprints: N digests of the pictures' content.
         fraction: The part of each class to hold out, between 0 and 1; each side keeps at least one picture.
+        seed: Draws another part.
 
     Returns:
         The splits, uint8, (N,), and the sentence that says so where something was held out.
@@ -36,9 +40,83 @@ def hold_out(
         if len(rows) < 2:
             continue
         wanted = min(max(round(len(rows) * fraction), 1), len(rows) - 1)
-        splits[sorted(rows, key=lambda row: fingerprints[row])[:wanted]] = _VAL
+        splits[sorted(rows, key=lambda row: _draw(fingerprints[row], seed))[:wanted]] = _VAL
     held = int((splits == _VAL).sum())
     return splits, (
         f"The source names no validation pictures, so {held:,} training pictures "
-        f"({fraction:.0%} of each class) were held out for validation.",
+        f"({fraction:.0%} of each class) were held out for validation (data.split_seed={seed}).",
     )
+
+
+def divide(
+    labels: NDArray[np.int64], fingerprints: Sequence[bytes], people: Sequence[str] | None, fraction: float, seed: int
+) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """Divide pictures into training, validation and test, with about the same classes in each.
+
+    What must not be torn apart stays together: the pictures of a person where people are known, identical
+    pictures otherwise. Such groups are handed out one by one, those of the rarest class first, each to the
+    split that lacks the largest part of its share of that class (after the iterative stratification of
+    Sechidis, Tsoumakas and Vlahavas, 2011, which goes by numbers: by parts, the small splits get theirs first).
+    They come in an order drawn from their names or content, so that files may be renamed or moved.
+
+    Args:
+        labels: int64, (N,).
+        fingerprints: N digests of the pictures' content.
+        people: N names of whom the pictures show, '' for unknown; None where nobody is known.
+        fraction: The part of each class for validation, and the part for the test.
+        seed: Draws another division.
+
+    Returns:
+        The splits, uint8, (N,), indices into `SPLITS`, and the sentence that says so.
+
+    Raises:
+        FerError: If nothing would be left for training.
+    """
+    if fraction >= 0.5:
+        raise FerError(
+            f"data.val_fraction: {fraction} for validation and as much for the test leave no training picture; "
+            "choose one below 0.5"
+        )
+    names = [person.encode() for person in people] if people else [b""] * len(labels)
+    groups: dict[bytes, list[int]] = defaultdict(list)
+    for row, (name, content) in enumerate(zip(names, fingerprints, strict=True)):
+        groups[name or content].append(row)
+    order = [groups[name] for name in sorted(groups, key=lambda name: _draw(name, seed))]
+    classes = int(labels.max(initial=0)) + 1
+    counts = np.array([np.bincount(labels[rows], minlength=classes) for rows in order], np.int64).reshape(-1, classes)
+    wanted = _wanted(counts.sum(axis=0), fraction)
+    lacking = wanted.copy()
+    splits = np.full(len(labels), _TRAIN, np.uint8)
+    given = np.full(len(order), -1)
+    for label in np.argsort((counts > 0).sum(axis=0), kind="stable"):
+        for number in np.flatnonzero((counts[:, label] > 0) & (given < 0)):
+            given[number] = (lacking[:, label] / np.maximum(wanted[:, label], 1)).argmax()
+            lacking[given[number]] -= counts[number]
+            splits[order[number]] = given[number]
+    return splits, (_divided(given.tolist(), people is not None, fraction, seed),)
+
+
+def _wanted(total: NDArray[np.int64], fraction: float) -> NDArray[np.float64]:
+    """Return the pictures of each class that each split is to have: (splits, C); a few, where there are but few."""
+    held = np.where(total >= 3, np.maximum(np.round(total * fraction), 1), 0)
+    wanted = np.stack([held] * len(SPLITS)).astype(np.float64)
+    wanted[_TRAIN] = total - 2 * held
+    return wanted
+
+
+def _divided(given: list[int], people: bool, fraction: float, seed: int) -> str:
+    drawn = f"data.split_seed={seed}"
+    if not people:
+        return (
+            f"The source names no splits, so {fraction:.0%} of each class were drawn for validation and as many "
+            f"for the test ({drawn})."
+        )
+    numbers = " + ".join(f"{given.count(number):,}" for number in range(len(SPLITS)))
+    return (
+        f"The source names no splits, so its {len(given):,} people were divided into {numbers} for training, "
+        f"validation and test ({drawn}); nobody stands in two of them."
+    )
+
+
+def _draw(name: bytes, seed: int) -> bytes:
+    return hashlib.blake2b(name, digest_size=16, key=seed.to_bytes(4, "big")).digest()

@@ -109,3 +109,78 @@ def pack_zip(source: Path, target: Path) -> Path:
             if path.is_file():
                 archive.write(path, path.relative_to(source).as_posix())
     return target
+
+
+def write_classes(root: Path, names: Sequence[str], count: int = 10) -> Path:
+    """Write an ImageFolder without splits: `<name>/<number>.png`, no two pictures equal."""
+    rng = np.random.default_rng(1)
+    for name in names:
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            (root / name / f"{number}.png").write_bytes(png(rng.integers(0, 256, (48, 48), np.uint8)))
+    return root
+
+
+def write_digits(root: Path, digits: Sequence[int], splits: Sequence[str]) -> Path:
+    """Write class folders named by digits; each picture is as grey as 20 times its digit."""
+    for split in splits:
+        for digit in digits:
+            (root / split / str(digit)).mkdir(parents=True)
+            for number in range(3):
+                image = Image.new("RGB", (100, 100), (20 * digit,) * 3)
+                image.save(root / split / str(digit) / f"{split}_{number}_aligned.png")
+    return root
+
+
+def write_raf_db(root: Path, pictures: str = "basic/Image/aligned", labels: str = "basic/EmoLabel") -> Path:
+    """Write RAF-DB's basic set as its authors pack it; each picture is as grey as 20 times its label."""
+    (root / pictures).mkdir(parents=True)
+    (root / labels).mkdir(parents=True, exist_ok=True)
+    lines = []
+    for split, count in (("train", 28), ("test", 14)):
+        for number in range(count):
+            label = 1 + number % 7
+            lines.append(f"{split}_{number + 1:05}.jpg {label}")
+            picture = Image.new("RGB", (100, 100), (20 * label,) * 3)
+            picture.save(root / pictures / f"{split}_{number + 1:05}_aligned.jpg")
+    (root / labels / "list_patition_label.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def write_affectnet(root: Path, digits: Sequence[int] = range(8)) -> Path:
+    """Write AffectNet as its authors pack it; each picture is as grey as 20 times its label."""
+    for folder, count in (("train_set", 4), ("val_set", 2)):
+        for part in ("images", "annotations"):
+            (root / folder / part).mkdir(parents=True)
+        for number, digit in enumerate(digit for digit in digits for _ in range(count)):
+            Image.new("RGB", (224, 224), (20 * digit,) * 3).save(root / folder / "images" / f"{number}.jpg")
+            for kind, value in (("exp", str(digit)), ("val", "0.5"), ("aro", "-0.1")):
+                np.save(root / folder / "annotations" / f"{number}_{kind}.npy", np.array(value))
+    return root
+
+
+def write_ck48(root: Path, subjects: int = 30) -> Path:
+    """Write CK+48: per subject three frames each of some of the classes, contempt among them and no neutral."""
+    rng = np.random.default_rng(2)
+    classes = ("anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")
+    for subject in range(subjects):
+        for session in range(1, 4):
+            folder = root / classes[(subject + session) % len(classes)]
+            folder.mkdir(parents=True, exist_ok=True)
+            for frame in range(3):
+                name = f"S{subject + 10:03}_{session:03}_{frame + 15:08}.png"
+                (folder / name).write_bytes(png(rng.integers(0, 256, (48, 48), np.uint8)))
+    return root
+
+
+def write_trio(root: Path) -> Path:
+    """Write the tables of Residual Masking Network: one for each split, without the column Usage."""
+    root.mkdir(parents=True, exist_ok=True)
+    for name, usage in (("train", "Training"), ("val", "PublicTest"), ("test", "PrivateTest")):
+        with (root / f"{name}.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(("emotion", "pixels"))
+            for kind, label, image in draw_rows():
+                if kind == usage:
+                    writer.writerow((label, " ".join(map(str, image.ravel()))))
+    return root

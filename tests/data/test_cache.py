@@ -13,10 +13,22 @@ import pytest
 
 from fer.data.cache import default_cache_dir, load_faces
 from fer.data.faces import Faces
-from fer.data.readers import Found, read_faces, read_found
+from fer.data.finding import Found
+from fer.data.options import ReadOptions
+from fer.data.readers import read_faces, read_found
 from fer.data.trees import FolderTree
 from fer.errors import FerError
-from tests.data.layouts import draw_rows, pack_tar, png, write_folders, write_table
+from fer.labels import EMOTIONS
+from tests.data.layouts import (
+    draw_rows,
+    pack_tar,
+    png,
+    write_affectnet,
+    write_classes,
+    write_folders,
+    write_raf_db,
+    write_table,
+)
 
 
 @pytest.fixture
@@ -34,9 +46,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The roots that were read for real, not from the cache."""
     seen: list[Path] = []
 
-    def counted(tree: FolderTree, found: Found, *, size: int, val_fraction: float) -> Faces:
+    def counted(tree: FolderTree, found: Found, options: ReadOptions) -> Faces:
         seen.append(tree.root)
-        return read_found(tree, found, size=size, val_fraction=val_fraction)
+        return read_found(tree, found, options)
 
     monkeypatch.setattr("fer.data.cache.read_found", counted)
     return seen
@@ -108,11 +120,47 @@ def test_any_change_of_the_data_is_noticed(root: Path, kept: Path, reads: list[P
 
 
 def test_size_and_fraction_have_caches_of_their_own(root: Path, kept: Path, reads: list[Path]) -> None:
-    assert load_faces(root, kept, size=24).images.shape == (56, 24, 24)
-    assert load_faces(root, kept, size=48).images.shape == (56, 48, 48)
-    load_faces(root, kept, val_fraction=0.2)
+    assert load_faces(root, kept, ReadOptions(size=24)).images.shape == (56, 24, 24)
+    assert load_faces(root, kept, ReadOptions(size=48)).images.shape == (56, 48, 48)
+    load_faces(root, kept, ReadOptions(val_fraction=0.2))
 
     assert len(reads) == len(list(kept.iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ReadOptions(split_seed=1),
+        ReadOptions(extra_classes="keep"),
+        ReadOptions(class_map={"disgust": "angry"}),
+        ReadOptions(on_error="skip"),
+    ],
+)
+def test_every_option_has_a_cache_of_its_own(options: ReadOptions, root: Path, kept: Path, reads: list[Path]) -> None:
+    load_faces(root, kept)
+    first, second = load_faces(root, kept, options), load_faces(root, kept, options)
+
+    assert len(reads) == len(list(kept.iterdir())) == 2
+    assert _same(first, second)
+    assert _same(first, read_faces(root, options))
+
+
+def test_kept_classes_come_back(tmp_path: Path, kept: Path) -> None:
+    write_classes(tmp_path / "own", ["angry", "happy", "bored"])
+    first, second = (load_faces(tmp_path / "own", kept, ReadOptions(extra_classes="keep")) for _ in range(2))
+    assert first.classes == second.classes == (*EMOTIONS, "bored")
+
+
+@pytest.mark.parametrize("name", ["list_patition_label.txt", "0_exp.npy"])
+def test_a_changed_label_is_noticed(name: str, tmp_path: Path, kept: Path) -> None:
+    root = write_raf_db(tmp_path / "own") if name.endswith("txt") else write_affectnet(tmp_path / "own", range(3))
+    before = load_faces(root, kept)
+    path = next(root.rglob(name))
+    if name.endswith("txt"):
+        path.write_text(path.read_text().replace("train_00001.jpg 1", "train_00001.jpg 2"))
+    else:
+        np.save(path, np.array("1"))
+    assert load_faces(root, kept).digest() != before.digest()
 
 
 def _truncate(path: Path) -> None:
@@ -152,8 +200,8 @@ def test_a_cache_with_strange_records_is_rebuilt(meta: object, root: Path, kept:
 def test_two_at_once_both_get_their_faces(root: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     meet = threading.Barrier(2)
 
-    def together(tree: FolderTree, found: Found, *, size: int, val_fraction: float) -> Faces:
-        faces = read_found(tree, found, size=size, val_fraction=val_fraction)
+    def together(tree: FolderTree, found: Found, options: ReadOptions) -> Faces:
+        faces = read_found(tree, found, options)
         meet.wait(timeout=10)
         return faces
 
@@ -207,7 +255,7 @@ def test_drafts_of_dead_processes_are_swept(root: Path, kept: Path) -> None:
 
 def test_errors_pass_through_and_leave_no_cache(root: Path, kept: Path) -> None:
     shutil.rmtree(root / "train" / "sad")
-    with pytest.raises(FerError, match="no folder for sad"):
+    with pytest.raises(FerError, match="no training picture of sad"):
         load_faces(root, kept)
     with pytest.raises(FerError, match="does not exist"):
         load_faces(root / "gone", kept)

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from fer.data.faces import SPLITS, Faces
+from fer.data.options import ReadOptions
 from fer.data.readers import read_faces
 from fer.errors import FerError
 from fer.labels import EMOTIONS
@@ -107,7 +108,7 @@ def test_every_layout_gives_the_same_faces(layout: str, tmp_path: Path) -> None:
     ]
     assert [faces.split(split).counts().tolist() for split in SPLITS] == [[4] * 7, [2] * 7, [2] * 7]
     assert len(set(faces.origins)) == len(faces)
-    assert faces.notes == ()
+    assert faces.notes == (("Classes: Happiness→happy, anger→angry.",) if layout == "aliases" else ())
 
 
 def test_origins_name_the_file_or_row(tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ def test_origins_name_the_file_or_row(tmp_path: Path) -> None:
 
 def test_validation_is_held_out_where_nothing_names_it(tmp_path: Path) -> None:
     write_folders(tmp_path / "a", prefixes=False)
-    faces = read_faces(tmp_path / "a", val_fraction=0.25)
+    faces = read_faces(tmp_path / "a", ReadOptions(val_fraction=0.25))
 
     assert [faces.split(split).counts().tolist() for split in SPLITS] == [[3] * 7, [1] * 7, [4] * 7]
     assert len(faces.notes) == 1
@@ -136,7 +137,7 @@ def test_held_out_pictures_depend_on_content_only(tmp_path: Path) -> None:
     one, other = read_faces(tmp_path / "a"), read_faces(tmp_path / "b")
 
     assert one.digest() == other.digest()
-    smaller = read_faces(tmp_path / "a", size=24)
+    smaller = read_faces(tmp_path / "a", ReadOptions(size=24))
     assert np.array_equal(smaller.splits, one.splits)
 
 
@@ -145,7 +146,7 @@ def test_twins_are_held_out_together(tmp_path: Path) -> None:
     pictures = [rng.integers(0, 256, (48, 48), np.uint8) for _ in range(10)]
     rows = [("Training", label, pictures[i % 10]) for label in range(7) for i in range(20)]
     write_folders(tmp_path, rows + draw_rows()[-14:], prefixes=False)
-    faces = read_faces(tmp_path, val_fraction=0.2)
+    faces = read_faces(tmp_path, ReadOptions(val_fraction=0.2))
 
     held = {image.tobytes() for image in faces.split("val").images}
     assert faces.split("val").counts().tolist() == [4] * 7
@@ -186,7 +187,7 @@ def test_shrinking_averages_instead_of_skipping_pixels(tmp_path: Path) -> None:
 
 
 def test_tables_are_resized_too(tmp_path: Path) -> None:
-    faces = read_faces(_table(tmp_path), size=24)
+    faces = read_faces(_table(tmp_path), ReadOptions(size=24))
 
     assert faces.images.shape == (56, 24, 24)
     assert faces.notes == ("56 of 56 pictures were not 24x24 and were resized to that.",)
@@ -270,7 +271,7 @@ def _spoil(name: str, root: Path) -> None:
         ("no train", "no folder 'train'"),
         ("no test", "no folder 'test'"),
         ("unknown class", "contempt is named after no known class; known are angry, disgust"),
-        ("missing class", "no folder for sad"),
+        ("missing class", "no training picture of sad, though another split has"),
         ("empty class", "train/sad is empty"),
         ("two names for train", "two folders for one split"),
         ("folder in class", "train/sad/more is a folder inside a class"),
@@ -324,4 +325,4 @@ def test_several_archives_must_be_chosen_from(tmp_path: Path) -> None:
 )
 def test_arguments_out_of_range_are_refused(arguments: dict[str, Any], said: str, tmp_path: Path) -> None:
     with pytest.raises(FerError, match=said):
-        read_faces(write_folders(tmp_path), **arguments)
+        read_faces(write_folders(tmp_path), ReadOptions(**arguments))

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fer.data.options import ReadOptions
 from fer.data.readers import read_faces
 from fer.errors import FerError
 from tests.data.layouts import write_table
@@ -56,7 +57,7 @@ def test_bad_rows_are_named(line: str, said: str, tmp_path: Path) -> None:
         (b"\n", "is empty"),
         (b"emotion,pixels\n", "has no column usage"),
         (b"a,b\n1,2\n", "no column emotion and no column pixels and no column usage; its columns are a, b"),
-        (b"emotion,pixels,Usage\n", "has no Training row of angry"),
+        (b"emotion,pixels,Usage\n", "has no row that can be read"),
         ("emotion,pixels,Usage\n".encode("utf-16"), "is not UTF-8 text"),
         (b"emotion,pixels,Usage\n0,\xff\xfe,Training\n", "is not UTF-8 text"),
         (b"\0" * 1000, "has no column emotion"),
@@ -72,11 +73,31 @@ def test_files_that_are_no_such_table(content: bytes, said: str, tmp_path: Path)
 def test_a_usage_or_class_without_rows_is_named(tmp_path: Path) -> None:
     path, lines = _lines(tmp_path)
     path.write_text("\n".join(line for line in lines if not line.endswith("PrivateTest")))
-    with pytest.raises(FerError, match="no PrivateTest row"):
+    with pytest.raises(FerError, match=r"fer2013\.csv has no test picture"):
         read_faces(tmp_path)
+    path.write_text("\n".join(line for line in lines if not (line.startswith("3,") and line.endswith("Training"))))
+    with pytest.raises(FerError, match=r"fer2013\.csv has no training picture of happy"):
+        read_faces(tmp_path)
+
+
+def test_a_class_without_any_row_is_named_in_a_note(tmp_path: Path) -> None:
+    path, lines = _lines(tmp_path)
     path.write_text("\n".join(line for line in lines if not line.startswith("3,")))
-    with pytest.raises(FerError, match=r"no Training row of happy \(3\)"):
-        read_faces(tmp_path)
+    faces = read_faces(tmp_path)
+
+    assert faces.counts().tolist() == [8, 8, 8, 0, 8, 8, 8]
+    assert faces.notes == ("There is no picture of happy.",)
+
+
+def test_rows_that_cannot_be_read_are_left_out_where_that_is_asked_for(tmp_path: Path) -> None:
+    path, lines = _lines(tmp_path)
+    before = read_faces(tmp_path)
+    lines[3] = "0,1 2 3,Training"
+    path.write_text("\n".join(lines))
+    faces = read_faces(tmp_path, ReadOptions(on_error="skip"))
+
+    assert faces.notes == ("1 of 56 rows were left out (data.on_error=skip): fer2013.csv:row 2.",)
+    assert list(faces.origins) == [name for name in before.origins if name != "fer2013.csv:row 2"]
 
 
 def test_blank_lines_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> None:

@@ -1,0 +1,128 @@
+"""From the class names that a source has to the labels of this program."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer.data.faces import SPLITS
+from fer.data.options import ReadOptions
+from fer.errors import FerError
+from fer.labels import EMOTIONS, emotion_indices, plain_name
+
+_NAME = re.compile(r"\w[\w -]{0,49}")  # becomes a folder's name in oversampling
+
+
+@dataclass(frozen=True)
+class ClassMapping:
+    """What each class of a source is called here.
+
+    Attributes:
+        classes: The class names in label order: the seven emotions, and after them what was kept.
+        labels: The label of each name as found; None for a class that is left out.
+        notes: What was renamed, kept and left out, a sentence each.
+    """
+
+    classes: tuple[str, ...]
+    labels: Mapping[str, int | None]
+    notes: tuple[str, ...]
+
+
+def map_classes(
+    found: Mapping[str, str], options: ReadOptions, digits: Mapping[str, str] | None = None
+) -> ClassMapping:
+    """Decide what a source's classes are called.
+
+    Args:
+        found: The class names as they stand in the source, each with where it stands, for error messages.
+        options: `class_map` goes before the known names; `extra_classes` says what becomes of unknown ones.
+        digits: What digits mean in this source.
+
+    Raises:
+        FerError: If a class is none of the seven and to be neither left out nor kept, or `class_map` names a
+            class that is not there or none that it could mean.
+    """
+    plain = {name: (digits or {}).get(name) or plain_name(name) for name in found}
+    meant = _class_map(plain, options)
+    names = {name: meant.get(name, plain[name]) for name in found}
+    extras = sorted({name for name in names.values() if name not in EMOTIONS})
+    if extras and options.extra_classes == "error":
+        raise _unknown(next(name for name in found if names[name] == extras[0]), found, names)
+    classes = EMOTIONS
+    if options.extra_classes == "keep":
+        classes = (*EMOTIONS, *map(_kept, extras))
+    labels = {name: classes.index(final) if final in classes else None for name, final in names.items()}
+    renamed = [f"{name}→{final}" for name, final in sorted(names.items()) if final in classes and final != name.lower()]
+    notes = [f"Classes: {', '.join(renamed)}."] if renamed else []
+    if extras:
+        kept = options.extra_classes == "keep"
+        verb = "kept beside the seven" if kept else "left out"
+        notes.append(f"Classes {verb} (data.extra_classes={options.extra_classes}): {', '.join(extras)}.")
+    return ClassMapping(classes, labels, tuple(notes))
+
+
+def check_classes(
+    labels: NDArray[np.int64], splits: NDArray[np.uint8], classes: tuple[str, ...], where: str
+) -> tuple[str, ...]:
+    """Check that everything that is to be recognised can be learnt, and say which classes have no pictures.
+
+    Args:
+        labels: int64, (N,), indices into `classes`.
+        splits: uint8, (N,), indices into `SPLITS`.
+        classes: The class names.
+        where: The source, for error messages.
+
+    Raises:
+        FerError: If training or test has no picture, or training none of a class that another split has.
+    """
+    train, val, test = (np.bincount(labels[splits == number], minlength=len(classes)) for number in range(len(SPLITS)))
+    for split, counts in (("train", train), ("test", test)):
+        if not counts.any():
+            raise FerError(f"{where} has no {split} picture; put some there")
+    total = train + val + test
+    unlearnt = [name for name, some, every in zip(classes, train, total, strict=True) if every and not some]
+    if unlearnt:
+        raise FerError(
+            f"{where} has no training picture of {', '.join(unlearnt)}, though another split has; "
+            "put some there, or remove the class from the other splits"
+        )
+    absent = [name for name, every in zip(classes, total, strict=True) if not every]
+    notes = [f"There is no picture of {', '.join(absent)}."] if absent else []
+    for split, counts in (("val", val), ("test", test)):
+        gaps = [name for name, some, every in zip(classes, counts, total, strict=True) if every and not some]
+        if gaps:
+            notes.append(f"The {split} split has no picture of {', '.join(gaps)}.")
+    return tuple(notes)
+
+
+def _class_map(plain: Mapping[str, str], options: ReadOptions) -> dict[str, str]:
+    """Return the class that `class_map` gives to the names that it speaks of, as they stand in the source."""
+    meant: dict[str, str] = {}
+    for key, value in options.class_map.items():
+        names = [name for name, known in plain.items() if key.strip().lower() in (name.lower(), known)]
+        if not names:
+            raise FerError(f"data.class_map: '{key}' is no class of this data; its classes are {', '.join(plain)}")
+        if options.extra_classes != "keep":
+            emotion_indices([value], "data.class_map")
+        meant |= dict.fromkeys(names, plain_name(value))
+    return meant
+
+
+def _unknown(name: str, found: Mapping[str, str], names: Mapping[str, str]) -> FerError:
+    other = "" if names[name] == name.lower() else f" ({names[name]})"
+    return FerError(
+        f"{found[name]}{other} is named after no known class; known are {', '.join(EMOTIONS)}; leave it out with "
+        "data.extra_classes=drop, keep it as a class of its own with keep, or say what it means with "
+        f"data.class_map={{{names[name]}: disgust}}"
+    )
+
+
+def _kept(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise FerError(
+            f"the class '{name[:50]}' cannot be kept, for folders are to be named after it; give it a name of letters "
+            "with data.class_map, or leave it out with data.extra_classes=drop"
+        )
+    return name

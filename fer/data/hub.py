@@ -1,0 +1,172 @@
+"""Data sets of the Hugging Face hub, or in its format on disk, where the extra `hf` is installed."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fer.data.classes import map_classes
+from fer.data.faces import SPLITS, Faces, Split
+from fer.data.folders import split_named
+from fer.data.options import ReadOptions
+from fer.data.pictures import Pictures, decode, fingerprint, left_out_note, resized_note, with_progress
+from fer.data.readers import as_faces
+from fer.data.trees import FolderTree
+from fer.errors import FerError
+
+_SAVED = ("dataset_dict.json", "state.json")  # what save_to_disk leaves: of a set of splits, and of one
+
+
+class _Columns(NamedTuple):
+    image: str
+    label: str
+    names: list[str]
+
+
+class _Picture(NamedTuple):
+    origin: str
+    split: Split | None
+    name: str  # of its class
+    data: bytes
+
+
+def read_hub(name: str, options: ReadOptions) -> Faces:
+    """Read a data set of the Hugging Face hub.
+
+    Pictures and labels are the columns with the features `Image` and `ClassLabel`; the class names are the
+    latter's own. Splits are told by their names; where there is but one, all three are drawn from it.
+
+    Args:
+        name: Its name on the hub, or a local folder that `load_dataset` or `load_from_disk` reads.
+        options: How it is read.
+
+    Raises:
+        FerError: If the library `datasets` is not installed, the data set cannot be had, or it has not one
+            column of pictures and one of labels.
+    """
+    try:
+        library = import_module("datasets")
+    except ImportError as error:
+        raise FerError("data=huggingface needs the library 'datasets': pip install 'fer-lightning[hf]'") from error
+    parts, ignored = _splits(_load(library, name), name)
+    columns = _columns(library, next(iter(parts.values())).features, name)
+    broken: list[str] = []
+    pictures = [*_pictures(library, parts, columns, name, broken if options.skip else None)]
+    found = {picture.name: f"{name}: {picture.name}" for picture in pictures}
+    mapping = map_classes(dict(sorted(found.items())), options)
+    kept = [(picture, label) for picture in pictures if (label := mapping.labels[picture.name]) is not None]
+    read = _decoded(kept, name, options, broken)
+    left_out = left_out_note(broken, len(read.labels) + len(broken), "pictures")
+    read = replace(read, classes=mapping.classes, notes=(*ignored, *mapping.notes, *left_out, *read.notes))
+    return as_faces(read, f"Hugging Face data set {name}", name, options)
+
+
+def _load(library: Any, name: str) -> Mapping[str, Any]:
+    """Return the splits by name."""
+    path = Path(name).expanduser()
+    try:
+        if any((path / file).is_file() for file in _SAVED):
+            data = library.load_from_disk(str(path))
+        else:
+            data = library.load_dataset(str(path) if path.is_dir() else name)
+    except Exception as error:  # no network, no such name, no permission: the library raises them as they come
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise FerError(
+            f"data.root: the Hugging Face data set '{name}' cannot be loaded ({reason[:200]}); check the name, "
+            "or give a local folder"
+        ) from error
+    return data if isinstance(data, dict) else {"all": data}
+
+
+def _splits(data: Mapping[str, Any], name: str) -> tuple[dict[Split | None, Any], tuple[str, ...]]:
+    """Return the parts of a data set by their splits, and a note on those that are none."""
+    parts: dict[Split | None, Any] = {}
+    if len(data) == 1:
+        (parts[None],) = data.values()
+        return parts, ()
+    ignored = []
+    for key, part in data.items():
+        split = split_named(key)
+        if split is None or split in parts:
+            ignored.append(key)
+        else:
+            parts[split] = part
+    if "train" not in parts or len(parts) < 2:
+        raise FerError(f"{name} has the splits {', '.join(data) or 'none'}; expected are train and test")
+    notes = [f"Of the splits, these were not read: {', '.join(ignored)}."] if ignored else []
+    if "test" not in parts:
+        parts["test"] = parts.pop("val")
+        notes.append("There is no test split, so the one for validation is it, looked at once at the end.")
+    return parts, tuple(notes)
+
+
+def _columns(library: Any, features: Mapping[str, Any], name: str) -> _Columns:
+    found = {
+        kind: [column for column, feature in features.items() if isinstance(feature, getattr(library, kind))]
+        for kind in ("Image", "ClassLabel")
+    }
+    for kind, columns in found.items():
+        if len(columns) != 1:
+            raise FerError(
+                f"{name} has {len(columns)} columns with the feature {kind} instead of one; its columns are "
+                f"{', '.join(features)}; cast or remove columns and save it with save_to_disk"
+            )
+    (image,), (label,) = found.values()
+    return _Columns(image, label, list(features[label].names))
+
+
+def _pictures(
+    library: Any, parts: Mapping[Split | None, Any], columns: _Columns, name: str, broken: list[str] | None
+) -> Iterator[_Picture]:
+    """Yield the pictures undecoded, so that they are checked as those of any other source."""
+    for split, part in parts.items():
+        rows = part.select_columns([columns.image, columns.label])
+        rows = rows.cast_column(columns.image, library.Image(decode=False))
+        for number, row in enumerate(with_progress(rows, len(rows), f"Reading {name}")):
+            origin = f"{split or 'all'}/{number}"
+            label, image = row[columns.label], row[columns.image] or {}
+            try:
+                if label is None or not 0 <= label < len(columns.names):
+                    raise FerError(f"{name}: {origin} has no label; leave out such with data.on_error=skip")
+                data = image.get("bytes") or _file(image.get("path"), f"{name}: {origin}")
+            except FerError:
+                if broken is None:
+                    raise
+                broken.append(origin)
+                continue
+            yield _Picture(origin, split, columns.names[label], data)
+
+
+def _file(path: str | None, where: str) -> bytes:
+    place = Path(path or "")
+    if not place.is_file():
+        raise FerError(f"{where} has no picture; leave out such with data.on_error=skip")
+    return FolderTree(place.parent).read(place.name)
+
+
+def _decoded(kept: list[tuple[_Picture, int]], name: str, options: ReadOptions, broken: list[str]) -> Pictures:
+    images, sound, resized = [], [], 0
+    for picture, label in with_progress(kept, len(kept), "Decoding pictures"):
+        try:
+            image, changed = decode(picture.data, f"{name}: {picture.origin}", options.size)
+        except FerError:
+            if not options.skip:
+                raise
+            broken.append(picture.origin)
+            continue
+        images.append(image)
+        sound.append((picture, label))
+        resized += changed
+    splits = [SPLITS.index(picture.split) for picture, _ in sound if picture.split]
+    return Pictures(
+        images=np.array(images, np.uint8).reshape(-1, options.size, options.size),
+        labels=np.array([label for _, label in sound], np.int64),
+        splits=np.array(splits, np.uint8) if splits else None,
+        origins=[picture.origin for picture, _ in sound],
+        fingerprints=[fingerprint(picture.data) for picture, _ in sound],
+        classes=(),
+        notes=resized_note(resized, len(sound), options.size),
+    )
