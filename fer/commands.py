@@ -184,11 +184,11 @@ def evaluate(plain: DictConfig) -> None:
     """Evaluate one run or all runs below a folder; a run that cannot be is reported, and the others go on."""
     try:
         config = checked(plain, EvaluateConfig)
-        folders = find_runs(Path(config.run))
         if config.data is not None or config.others:
-            _evaluate_elsewhere(config, folders)
+            _evaluate_elsewhere(config)
             return
         split = cast(Split, choose(config.split, SPLITS, "split"))
+        folders = find_runs(Path(config.run))
         evaluator = Evaluator(split, config.accelerator, config.data_root)
     except Exception as error:  # reported like any other, by its sentence or with its traceback
         report(error)
@@ -211,11 +211,12 @@ def evaluate(plain: DictConfig) -> None:
         say(f"{result.name}: {result.report}")
 
 
-def _evaluate_elsewhere(config: EvaluateConfig, folders: list[Path]) -> None:
+def _evaluate_elsewhere(config: EvaluateConfig) -> None:
     """Evaluate runs on other data sets than their own, all in one table."""
     if not isinstance(config.others, list):
         raise FerError(f"others: '{config.others}' is no list of paths; write others=[one,another]")
     split: Any = choose(config.split, (*SPLITS, "all"), "split")
+    folders = find_runs(Path(config.run))
     sets = [] if config.data is None else [config.data]
     sets += [replace(DataConfig(), name="folder", root=str(path)) for path in config.others]
     results: list[CrossResult] = []
