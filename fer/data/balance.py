@@ -18,6 +18,7 @@ from fer.data.copies import Oversampling, plan, redraw
 from fer.data.faces import SPLITS, Faces, Targets
 from fer.data.manifest import SUMMARY, Row, check_files, damaged, read_rows, read_summary, write_rows
 from fer.data.pictures import with_progress
+from fer.data.rows import blank
 from fer.errors import FerError
 
 __all__ = ["Oversampling", "load_oversampled", "oversample"]
@@ -91,8 +92,9 @@ def load_oversampled(folder: Path, source: Faces) -> Faces:
             copies.append(data)
     if digest.hexdigest() != summary.get("digest"):
         raise damaged(folder, "some of its pictures were changed")
-    images = np.empty((len(rows), *source.images.shape[1:]), np.uint8)
-    images[: len(source)] = source.images
+    images = blank((len(rows), *source.images.shape[1:]), folder.parent)
+    for image, original in zip(images, source.images, strict=False):
+        image[:] = original
     for image, data in zip(images[len(source) :], copies, strict=True):
         image[:] = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
     label_of = {name: label for label, name in enumerate(source.classes)}

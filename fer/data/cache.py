@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 import time
@@ -16,6 +15,7 @@ from fer.data.faces import Faces
 from fer.data.finding import Found, find
 from fer.data.listing import contents
 from fer.data.options import ReadOptions
+from fer.data.places import default_cache_dir
 from fer.data.readers import LISTERS, located, read_found
 from fer.data.trees import FolderTree
 from fer.errors import FerError
@@ -23,18 +23,11 @@ from fer.errors import FerError
 FORMAT = 2
 """To be raised whenever the readers give something else for the same files."""
 
+__all__ = ["default_cache_dir", "load_faces"]
+
 _ARRAYS = ("images", "labels", "splits")
 _PIECE = 2**22
 _FORGOTTEN = 24 * 3600  # seconds; a temporary folder older than that belongs to no living process
-
-
-def default_cache_dir() -> Path:
-    """Return `$FER_CACHE_DIR`, else `$XDG_CACHE_HOME/fer-lightning`, else `~/.cache/fer-lightning`."""
-    if own := os.environ.get("FER_CACHE_DIR"):
-        return Path(own).expanduser()
-    if xdg := os.environ.get("XDG_CACHE_HOME"):
-        return Path(xdg) / "fer-lightning"
-    return Path("~/.cache/fer-lightning").expanduser()
 
 
 def load_faces(root: Path, cache_dir: Path, options: ReadOptions | None = None) -> Faces:

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fer.data.rows import take
 from fer.labels import EMOTIONS
 
 Split = Literal["train", "val", "test"]
@@ -22,7 +23,7 @@ class Faces:
     """Pictures of faces with their labels, splits and origins.
 
     Attributes:
-        images: uint8, (N, H, W), grey levels 0 to 255. May be a read-only memory map.
+        images: uint8, (N, H, W), grey levels 0 to 255. May be a read-only memory map, or `fer.data.rows.Rows`.
         labels: int64, (N,), indices into `classes`.
         splits: uint8, (N,), indices into `SPLITS`.
         origins: N strings, each the file (relative to the source's root) or the row a picture came from.
@@ -52,7 +53,7 @@ class Faces:
         """Return the faces at these rows, in this order."""
         return replace(
             self,
-            images=self.images[rows],
+            images=take(self.images, rows),
             labels=self.labels[rows],
             splits=self.splits[rows],
             origins=[self.origins[row] for row in rows],

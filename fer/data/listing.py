@@ -9,6 +9,8 @@ import numpy as np
 from fer.data.faces import SPLITS, Split
 from fer.data.options import ReadOptions
 from fer.data.pictures import Pictures, decode, fingerprint, left_out_note, resized_note, with_progress
+from fer.data.places import default_cache_dir
+from fer.data.rows import blank
 from fer.data.trees import Tree
 from fer.errors import FerError
 
@@ -81,7 +83,7 @@ def read_pictures(tree: Tree, listing: Listing, options: ReadOptions) -> Picture
     """
     entries, size = listing.entries, options.size
     row_of = {entry.path: row for row, entry in enumerate(entries)}
-    images = np.empty((len(entries), size, size), np.uint8)
+    images = blank((len(entries), size, size), default_cache_dir())
     fingerprints = [b""] * len(entries)
     resized, broken = 0, []
     files = contents(tree, entries, options.skip)
@@ -99,11 +101,13 @@ def read_pictures(tree: Tree, listing: Listing, options: ReadOptions) -> Picture
         fingerprints[row] = fingerprint(data)
         resized += changed
     rows = np.setdiff1d(np.arange(len(entries)), broken)
+    for place, row in enumerate(rows if broken else ()):  # in its place: a copy may not fit into the memory
+        images[place] = images[row]
     sound = [entries[row] for row in rows]
     drawn = any(entry.split is None for entry in entries)
     left_out = left_out_note([entries[row].path for row in sorted(broken)], len(entries), "pictures")
     return Pictures(
-        images=images[rows] if broken else images,
+        images=images[: len(sound)],
         labels=np.array([entry.label for entry in sound], np.int64),
         splits=None if drawn else np.array([SPLITS.index(entry.split) for entry in sound if entry.split], np.uint8),
         origins=[entry.path for entry in sound],

@@ -1,0 +1,69 @@
+"""Arrays too large for the memory: pictures on disk, and some of their rows, read when they are asked for."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+LARGE = 2**29
+"""Bytes from which pictures stay on disk; FER2013 has 83 MB."""
+
+
+class Rows:
+    """Some rows of an array, in an order of their own, that are read when they are asked for.
+
+    Indexed by rows as the array itself would be, and then an array in memory.
+
+    Args:
+        base: The array, (M, …); usually a memory map.
+        rows: Which of its rows, (N,).
+    """
+
+    def __init__(self, base: NDArray[np.uint8], rows: NDArray[np.intp]) -> None:
+        self.base = base
+        self.rows = rows
+        self.shape = (len(rows), *base.shape[1:])
+        self.dtype = base.dtype
+        self.nbytes = len(rows) * int(np.prod(base.shape[1:])) * base.itemsize
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> NDArray[np.uint8]:
+        return np.asarray(self.base[self.rows[index]])
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        return (np.asarray(self.base[row]) for row in self.rows)
+
+
+def take(images: NDArray[np.uint8], rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+    """Return some rows of pictures: in memory where they are few, else as `Rows`, which looks like an array.
+
+    Args:
+        images: uint8, (M, H, W), an array or `Rows`.
+        rows: Which of them.
+    """
+    size = len(rows) * int(np.prod(images.shape[1:]))
+    if size < LARGE:
+        return images[rows]
+    if isinstance(images, Rows):
+        return cast(NDArray[np.uint8], Rows(images.base, images.rows[rows]))
+    return cast(NDArray[np.uint8], Rows(images, rows))
+
+
+def blank(shape: tuple[int, ...], folder: Path | None) -> NDArray[np.uint8]:
+    """Return room for pictures: in memory where they are few, else in a file without a name, gone with the array.
+
+    Args:
+        shape: (N, H, W).
+        folder: Where the file lies, None for the system's place for such.
+    """
+    if int(np.prod(shape)) < LARGE:
+        return np.empty(shape, np.uint8)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return np.memmap(file, np.uint8, "w+", shape=shape)
