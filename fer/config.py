@@ -166,6 +166,8 @@ class AuditConfig:
     threshold: int = 4
     labels: bool = True
     exclude: Any = "???"  # kinds of findings
+    votes: str | None = None
+    index: str | None = None
     seed: int = 0
 
 

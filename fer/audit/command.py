@@ -57,10 +57,10 @@ def _kinds(config: AuditConfig) -> list[str]:
 
 def _agreement(config: AuditConfig, findings: Findings) -> Agreement | None:
     """Ask FER+ about the suspects where its votes are given."""
-    if config.data.votes is None or not findings.suspects:
+    if config.votes is None or not findings.suspects:
         return None
-    votes = Path(config.data.votes).expanduser()
-    index = Path(config.data.index).expanduser() if config.data.index else votes.with_name(INDEX)
+    votes = Path(config.votes).expanduser()
+    index = Path(config.index).expanduser() if config.index else votes.with_name(INDEX)
     return agreement(findings, findings.faces, votes, index)
 
 

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
@@ -54,7 +54,7 @@ def write_page(findings: Findings, path: Path) -> None:
         picture=_pictures(findings),
         label=lambda row: faces.classes[faces.labels[row]],
         split=lambda row: SPLITS[faces.splits[row]],
-        origin=lambda row: faces.origins[row],
+        origin=lambda row: PurePosixPath(faces.origins[row]).name,
     )
     write_whole(path, page)
 
@@ -69,7 +69,7 @@ def _pictures(findings: Findings) -> Callable[[int], str]:
 
 def _headlines(findings: Findings) -> list[tuple[str, str, str]]:
     leaks = findings.leaks()
-    return [
+    found = [
         ("Test pictures seen in training", f"{len(leaks['test in train']):,}", "byte for byte"),
         ("Validation pictures seen in training", f"{len(leaks['val in train']):,}", "byte for byte"),
         (
@@ -79,8 +79,10 @@ def _headlines(findings: Findings) -> list[tuple[str, str, str]]:
         ),
         ("Near-duplicates", f"{len(findings.near):,}", f"pairs, at most {findings.threshold} of 64 bits apart"),
         ("Blank pictures", f"{len(findings.blank):,}", f"and {len(findings.nearly_blank):,} nearly blank"),
-        ("Suspected labels", f"{len(findings.suspects):,}", "of a quick model that has not seen them"),
     ]
+    if findings.suspects:
+        found.append(("Suspected labels", f"{len(findings.suspects):,}", "by a quick model that has not seen them"))
+    return found
 
 
 def _sections(findings: Findings) -> list[Section]:

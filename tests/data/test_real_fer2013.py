@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 from fer.audit.duplicates import identical_groups
-from fer.audit.findings import LEAKS
+from fer.audit.ferplus import Agreement, agreement
+from fer.audit.findings import LEAKS, Findings
+from fer.audit.labels import Suspect
 from fer.audit.pictures import BLANK, deviations
 from fer.data.faces import SPLITS, Faces
 from fer.data.ferplus import FILTERS, join_votes
@@ -92,3 +94,24 @@ def test_the_audit_finds_the_known_repetitions(real_faces: Faces) -> None:
     parts = {split: real_faces.split(split) for split in SPLITS}
     leaks = [int(identical_to_any(parts[one], parts[other]).sum()) for one, other in LEAKS]
     assert leaks == [280, 288, 44]
+
+
+def test_ferplus_confirms_what_it_says_itself(real_faces: Faces) -> None:
+    """Suspects taken from the votes are all doubted and confirmed; others are as often as the votes have it."""
+    votes, index = REAL / "fer2013new.csv", REAL / "index.csv"
+    voted = join_votes(real_faces, votes, index, contempt=True, target="majority", filters=())
+    row_of = {origin: row for row, origin in enumerate(real_faces.origins)}
+    rows = [row_of[origin] for origin in voted.origins]
+    doubted = real_faces.labels[rows] != voted.labels
+    empty = np.empty(0, np.intp)
+    told = [Suspect(rows[at], int(real_faces.labels[rows[at]]), int(voted.labels[at]), 0.0) for at in range(len(rows))]
+
+    def asked(suspects: list[Suspect]) -> Agreement:
+        findings = Findings(real_faces, 4, [], [], empty, empty, empty, [], suspects)
+        return agreement(findings, real_faces, votes, index)
+
+    every = asked(told)
+    assert every.doubted == every.suspects_doubted == pytest.approx(doubted.mean())
+    assert 0.2 < every.doubted < 0.4
+    sure = asked([suspect for suspect, wrong in zip(told, doubted, strict=True) if wrong])
+    assert (sure.suspects_doubted, sure.first_doubted, sure.suspects_confirmed) == (1.0, 1.0, 1.0)
