@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from hydra.utils import get_class
 from omegaconf import OmegaConf
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -141,11 +142,27 @@ def _content(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
+def _check_network(network: Mapping[str, Any], path: Path) -> None:
+    """Refuse a file that would have anything built but a network: files of weights go from hand to hand.
+
+    Raises:
+        FerError: If what it names is no class of networks, or an argument names something to be built.
+    """
+    try:
+        known = issubclass(get_class(str(network["_target_"])), torch.nn.Module)
+    except Exception as error:  # importing a module can raise anything
+        raise FerError(f"run: '{path}' names a network that is not here ({first_line(error)})") from error
+    arguments = {key: value for key, value in network.items() if key != "_target_"}
+    if not known or "_target_" in json.dumps(arguments):
+        raise FerError(f"run: '{path}' names something else than a network ({network['_target_']}) and is not opened")
+
+
 def _open_weights(path: Path) -> TrainedRun:
     content = _content(path)
     try:
         config = checked(OmegaConf.create(content["config"]), TrainConfig)
         classes = tuple(content["classes"])
+        _check_network(config.model.network, path)
         model = rebuild_model(plain_model(config.model, len(classes), config.trainer.channels_last))
         with safe_open(path, "pt") as file:
             model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118  # no dict

@@ -83,3 +83,16 @@ def test_an_export_must_be_a_file_of_weights(tiny_sweep: Sweep) -> None:
     assert told.returncode == 1
     assert "must end in .safetensors" in told.stderr
     assert "Traceback" not in told.stderr
+
+
+@pytest.mark.parametrize(
+    "network", [{"_target_": "os.system"}, {"_target_": "fer.models.cnn.CNN", "depth": {"_target_": "os.getpid"}}, {}]
+)
+def test_a_file_that_would_run_something_else_is_not_opened(file: Path, network: dict[str, Any]) -> None:
+    with safe_open(file, "pt") as source:
+        content = json.loads(source.metadata()[KEY])
+        tensors = {name: source.get_tensor(name) for name in source.keys()}  # noqa: SIM118  # no dict
+    content["config"]["model"]["network"] = network
+    save_file(tensors, "bad.safetensors", {KEY: json.dumps(content)})
+    with pytest.raises(FerError, match=r"bad\.safetensors.*(something else|not here)"):
+        open_run(Path("bad.safetensors"))
