@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from fer.figures import confusion_matrix, curves, png_bytes
 from fer.files import write_whole
+from fer.pages import render
 from fer.scores import METRICS, Scores
 
 _NAMES = {
@@ -60,14 +60,8 @@ def write_report(evaluation: Evaluation, path: Path) -> None:
         evaluation: What to show.
         path: The HTML file, replaced where it exists.
     """
-    environment = Environment(
-        loader=PackageLoader("fer", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("report.html.j2").render(
+    page = render(
+        "report.html.j2",
         evaluation=evaluation,
         headlines=[_metric(evaluation, name) for name in _HEADLINES],
         metrics=[_metric(evaluation, name) for name in METRICS],

@@ -7,11 +7,11 @@ from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fer.audit.findings import Findings
 from fer.data.faces import SPLITS
 from fer.files import write_whole
+from fer.pages import render
 
 SHOWN = 48
 """Groups of pictures that each section shows."""
@@ -32,14 +32,8 @@ class Section:
 def write_page(findings: Findings, path: Path) -> None:
     """Write the page, whole or not at all."""
     faces = findings.faces
-    environment = Environment(
-        loader=PackageLoader("fer", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("audit.html.j2").render(
+    page = render(
+        "audit.html.j2",
         source=faces.source,
         pictures=len(faces),
         distinct=findings.distinct,
