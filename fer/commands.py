@@ -8,9 +8,8 @@ import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
@@ -22,18 +21,14 @@ from rich.markup import escape
 
 from fer.build import build_transforms
 from fer.checkpoint import read_checkpoint
-from fer.config import DataConfig, EvaluateConfig, ExportConfig, TrainConfig, checked, choose, explained
-from fer.cross import CrossEvaluator, CrossResult
+from fer.config import TrainConfig, checked, explained
 from fer.data.datamodule import FaceDataModule
-from fer.data.faces import SPLITS, Split
 from fer.data.sources import find_fer2013
 from fer.errors import FerError
-from fer.evaluation import Evaluator, Result
 from fer.experiment import Experiment, InterruptedRunError, validate
 from fer.leaderboard import terminal_table, write_leaderboard
 from fer.runs import (
     check_data,
-    find_runs,
     make_folder,
     read_config,
     read_environment,
@@ -44,8 +39,7 @@ from fer.runs import (
     sweep_folder,
     write_json,
 )
-from fer.terminal import console, counts_table, cross_table, results_table, say, summary
-from fer.weights import halved, open_run, save_weights
+from fer.terminal import console, counts_table, say, summary
 
 SWEEP = "FER_SWEEP"
 INTERRUPTED = 130  # what shells return for Ctrl-C
@@ -178,81 +172,6 @@ def _note_failure(folder: Path, plain: DictConfig, error: Exception) -> None:
         OmegaConf.save(plain, folder / "config.yaml")
     model, seed = (OmegaConf.select(plain, key) for key in ("model.name", "seed"))
     write_json(folder / "metrics.json", {"status": "failed", "model": model, "seed": seed, "error": str(error)})
-
-
-def evaluate(plain: DictConfig) -> None:
-    """Evaluate one run or all runs below a folder; a run that cannot be is reported, and the others go on."""
-    try:
-        config = checked(plain, EvaluateConfig)
-        if config.data is not None or config.others:
-            _evaluate_elsewhere(config)
-            return
-        split = cast(Split, choose(config.split, SPLITS, "split"))
-        folders = find_runs(Path(config.run))
-        evaluator = Evaluator(split, config.accelerator, config.data_root)
-    except Exception as error:  # reported like any other, by its sentence or with its traceback
-        report(error)
-        return
-    results: list[Result] = []
-    for folder in folders:
-        try:
-            # runs of a sweep may differ in their seed alone, which their folders' names tell
-            results.append(evaluator.evaluate(folder, folder.name if len(folders) > 1 else None))
-        except Exception as error:
-            report(error)
-    if config.ensemble and len(results) == len(folders):
-        try:
-            results.append(evaluator.average(results, Path(config.run)))
-        except Exception as error:
-            report(error)
-    if results:
-        console.print(results_table(split, results))
-    for result in results:
-        say(f"{result.name}: {result.report}")
-
-
-def _evaluate_elsewhere(config: EvaluateConfig) -> None:
-    """Evaluate runs on other data sets than their own, all in one table."""
-    if not isinstance(config.others, list):
-        raise FerError(f"others: '{config.others}' is no list of paths; write others=[one,another]")
-    split: Any = choose(config.split, (*SPLITS, "all"), "split")
-    folders = find_runs(Path(config.run))
-    sets = [] if config.data is None else [config.data]
-    sets += [replace(DataConfig(), name="folder", root=str(path)) for path in config.others]
-    results: list[CrossResult] = []
-    for data in sets:
-        name = Path(data.root).name if data.root else data.name
-        evaluator = CrossEvaluator(name, data, split, config.accelerator)
-        for folder in folders:
-            try:
-                run = open_run(folder)
-                results.append(evaluator.evaluate(run, folder.name if len(folders) > 1 else run.trained.name))
-            except Exception as error:
-                report(error)
-    if results:
-        console.print(cross_table(split, results))
-    for result in results:
-        say(f"{result.name} on {result.data}, over {', '.join(result.shared)}: {result.report}")
-
-
-def export(plain: DictConfig) -> None:
-    """Write a run's best network into a file, measured on the validation split as it stands there."""
-    try:
-        config = checked(plain, ExportConfig)
-        file = Path(config.file)
-        if file.suffix != ".safetensors":
-            raise FerError(f"file: '{file}' must end in .safetensors")
-        original = open_run(Path(config.run))
-        run = halved(original)
-        evaluator = Evaluator("val", config.accelerator, config.data_root or original.config.data.root)
-        result = evaluator.score(run)
-        accuracies = {view: scores.accuracy for view, scores in result.scores.items()}
-        run.trained.model.cpu()
-        save_weights(run, file, {"split": "val", "pictures": result.scores["plain"].count, "accuracy": accuracies})
-    except Exception as error:
-        report(error)
-        return
-    say(f"{file}: {file.stat().st_size / 1e6:.1f} MB, {100 * accuracies['plain']:.2f} % on the validation split")
 
 
 def open_data(config: TrainConfig) -> FaceDataModule:

@@ -5,13 +5,13 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from fer import commands
+from fer import commands, evaluate_command
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="export")
 def main(config: DictConfig) -> None:
     """Hand the composed configuration over."""
-    commands.export(config)
+    evaluate_command.export(config)
 
 
 if __name__ == "__main__":

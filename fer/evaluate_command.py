@@ -1,0 +1,92 @@
+"""What `evaluate.py` and `python -m fer.export` do around an evaluation: folders, errors, tables."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import DictConfig
+
+from fer.commands import report
+from fer.config import DataConfig, EvaluateConfig, ExportConfig, checked, choose
+from fer.cross import CrossEvaluator, CrossResult
+from fer.data.faces import SPLITS, Split
+from fer.errors import FerError
+from fer.evaluation import Evaluator, Result
+from fer.runs import find_runs
+from fer.terminal import console, cross_table, results_table, say
+from fer.weights import halved, open_run, save_weights
+
+
+def evaluate(plain: DictConfig) -> None:
+    """Evaluate one run or all runs below a folder; a run that cannot be is reported, and the others go on."""
+    try:
+        config = checked(plain, EvaluateConfig)
+        if config.data is not None or config.others:
+            _evaluate_elsewhere(config)
+            return
+        split = cast(Split, choose(config.split, SPLITS, "split"))
+        folders = find_runs(Path(config.run))
+        evaluator = Evaluator(split, config.accelerator, config.data_root)
+    except Exception as error:  # reported like any other, by its sentence or with its traceback
+        report(error)
+        return
+    results: list[Result] = []
+    for folder in folders:
+        try:
+            # runs of a sweep may differ in their seed alone, which their folders' names tell
+            results.append(evaluator.evaluate(folder, folder.name if len(folders) > 1 else None))
+        except Exception as error:
+            report(error)
+    if config.ensemble and len(results) == len(folders):
+        try:
+            results.append(evaluator.average(results, Path(config.run)))
+        except Exception as error:
+            report(error)
+    if results:
+        console.print(results_table(split, results))
+    for result in results:
+        say(f"{result.name}: {result.report}")
+
+
+def _evaluate_elsewhere(config: EvaluateConfig) -> None:
+    """Evaluate runs on other data sets than their own, all in one table."""
+    if not isinstance(config.others, list):
+        raise FerError(f"others: '{config.others}' is no list of paths; write others=[one,another]")
+    split: Any = choose(config.split, (*SPLITS, "all"), "split")
+    folders = find_runs(Path(config.run))
+    sets = [] if config.data is None else [config.data]
+    sets += [replace(DataConfig(), name="folder", root=str(path)) for path in config.others]
+    results: list[CrossResult] = []
+    for data in sets:
+        name = Path(data.root).name if data.root else data.name
+        evaluator = CrossEvaluator(name, data, split, config.accelerator)
+        for folder in folders:
+            try:
+                run = open_run(folder)
+                results.append(evaluator.evaluate(run, folder.name if len(folders) > 1 else run.trained.name))
+            except Exception as error:
+                report(error)
+    if results:
+        console.print(cross_table(split, results))
+    for result in results:
+        say(f"{result.name} on {result.data}, over {', '.join(result.shared)}: {result.report}")
+
+
+def export(plain: DictConfig) -> None:
+    """Write a run's best network into a file, measured on the validation split as it stands there."""
+    try:
+        config = checked(plain, ExportConfig)
+        file = Path(config.file)
+        if file.suffix != ".safetensors":
+            raise FerError(f"file: '{file}' must end in .safetensors")
+        original = open_run(Path(config.run))
+        run = halved(original)
+        evaluator = Evaluator("val", config.accelerator, config.data_root or original.config.data.root)
+        result = evaluator.score(run)
+        accuracies = {view: scores.accuracy for view, scores in result.scores.items()}
+        run.trained.model.cpu()
+        save_weights(run, file, {"split": "val", "pictures": result.scores["plain"].count, "accuracy": accuracies})
+    except Exception as error:
+        report(error)
+        return
+    say(f"{file}: {file.stat().st_size / 1e6:.1f} MB, {100 * accuracies['plain']:.2f} % on the validation split")

@@ -1,0 +1,17 @@
+"""HTML pages that stand alone, from the templates beside this file."""
+
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+
+def render(template: str, **content: Any) -> str:
+    """Return a template filled in; text is escaped, and a name that it lacks is an error."""
+    environment = Environment(
+        loader=PackageLoader("fer", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(**content)
