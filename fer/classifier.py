@@ -17,6 +17,7 @@ from torchmetrics.functional.classification import multiclass_accuracy, multicla
 
 from fer.config import OptimConfig
 from fer.data.batches import Batch
+from fer.distill import Teacher
 from fer.errors import FerError
 
 
@@ -46,6 +47,7 @@ class EmotionClassifier(L.LightningModule):
         class_weights: Weight of each class in the objective, (C,); None for equal ones.
         model_config: The plain values that rebuild `network`, saved in the checkpoint.
         seed: Seed of dropout and whatever else is drawn on the device, step by step.
+        teacher: A trained network to learn from beside the labels.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class EmotionClassifier(L.LightningModule):
         class_weights: Sequence[float] | None = None,
         model_config: Mapping[str, Any] | None = None,
         seed: int = 0,
+        teacher: Teacher | None = None,
     ) -> None:
         super().__init__()
         # plain values only: a checkpoint with modules or partials in it does not load with weights_only=True
@@ -64,6 +67,7 @@ class EmotionClassifier(L.LightningModule):
         self.optim = optim
         self.classes = tuple(classes)
         self.seed_base = seed
+        self.teacher = teacher
         weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         # not saved: the objective is no part of the trained model
         self.register_buffer("class_weights", weights, persistent=False)
@@ -84,6 +88,11 @@ class EmotionClassifier(L.LightningModule):
         logits: Tensor = self.network(faces)
         return logits.float()
 
+    def on_fit_start(self) -> None:
+        """Have the teacher where the student is."""
+        if self.teacher is not None:
+            self.teacher.to(self.device)
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed what this step draws, so that a resumed run draws what an uninterrupted one would have."""
         torch.manual_seed((self.seed_base + 1) * 1_000_003 + self.global_step * 97 + self.global_rank)
@@ -92,7 +101,7 @@ class EmotionClassifier(L.LightningModule):
         """Return the objective of one batch."""
         faces, labels, targets = batch if len(batch) == 3 else (*batch, batch[1])
         logits = self(faces)
-        objective = self._objective(logits, targets)
+        objective = self._objective(faces, logits, targets)
         with torch.no_grad():
             metrics = self.train_metrics
             _update(metrics["loss"], F.cross_entropy(logits.detach(), labels), len(labels))
@@ -100,10 +109,11 @@ class EmotionClassifier(L.LightningModule):
             _update(metrics["acc"], logits.detach(), labels)
         return objective
 
-    def _objective(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the cross-entropy with smoothing and weights.
+    def _objective(self, faces: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the cross-entropy with smoothing and weights, the teacher's opinion mixed in.
 
         Args:
+            faces: uint8, (N, 1, H, W).
             logits: Float32, (N, C).
             targets: int64 (N,), labels; float (N, C), shares that sum to one; or bool (N, C), classes that are all
                 right, of which the likeliest counts, so that the loss is the negative logarithm of the largest of
@@ -112,6 +122,8 @@ class EmotionClassifier(L.LightningModule):
         options: Any = {"weight": self._weights, "label_smoothing": self.optim.label_smoothing}
         if targets.dtype == torch.bool:
             targets = logits.detach().masked_fill(~targets, -math.inf).argmax(dim=1)
+        if self.teacher is not None:
+            targets = self.teacher.mixed(faces, targets)
         if not targets.is_floating_point():
             return F.cross_entropy(logits, targets, **options)
         # torch would divide by the number of faces, and so weigh shares of one otherwise than the same labels

@@ -178,10 +178,11 @@ def open_data(config: TrainConfig) -> FaceDataModule:
     """Read the faces that a configuration means, and write down in it what these turned out to be."""
     data = FaceDataModule(config.data, build_transforms(config.data.augment), config.seed)
     data.read()
-    # a later evaluation or resume means these faces, whatever "auto" or a relative path would find by then
+    # a later evaluation or resume means these files, whatever "auto" or a relative path would find by then
     root = find_fer2013(config.data.root) if data.source in ("fer2013", "ferplus") else config.data.root
     config.data.votes, config.data.index = _resolved(config.data.votes), _resolved(config.data.index)
     config.data.exclude = _resolved(config.data.exclude)
+    config.distill.teacher = _resolved(config.distill.teacher)
     if config.data.name == "huggingface" and not Path(str(root)).expanduser().exists():
         return data  # its name on the hub is no path
     if config.data.name != "huggingface":

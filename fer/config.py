@@ -105,6 +105,14 @@ class OptimConfig:
 
 
 @dataclass
+class DistillConfig:
+    """A trained network to learn from; see `fer.distill`."""
+
+    teacher: str | None = None  # the folder of a run, or a file of weights
+    share: float = 0.7
+
+
+@dataclass
 class TrainerConfig:
     """How long and on what it trains; see `fer.experiment`."""
 
@@ -128,6 +136,7 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     seed: int = 0
     logs: str = "logs"
@@ -231,6 +240,7 @@ def check_numbers(config: TrainConfig) -> None:
         "optim.warmup_epochs": (config.optim.warmup_epochs, 0, float("inf")),
         "optim.label_smoothing": (config.optim.label_smoothing, 0, 1),
         "optim.ema": (config.optim.ema, 0, 1),
+        "distill.share": (config.distill.share, 0, 1),
         "trainer.gradient_clip": (config.trainer.gradient_clip, 0, float("inf")),
         "trainer.patience": (config.trainer.patience, 0, float("inf")),
     }

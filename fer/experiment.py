@@ -23,6 +23,7 @@ from fer.classifier import DivergedError, EmotionClassifier
 from fer.config import TrainConfig, check_numbers, choose
 from fer.data.datamodule import FaceDataModule
 from fer.device import auto_precision, root_device
+from fer.distill import open_teacher
 from fer.errors import FerError, first_line
 from fer.figures import curves, png_bytes
 from fer.runs import environment, make_folder, write_config, write_json
@@ -125,6 +126,7 @@ class Experiment:
             class_weights(config.optim.class_weights, self.data.counts["after"]),
             plain_model(config.model, len(classes), channels_last),
             config.seed,
+            open_teacher(config.distill, classes, self.data.digest),
         )
 
     def _checkpoint(self, name: str, **options: Any) -> RunCheckpoint:
@@ -194,6 +196,8 @@ class Experiment:
         write_config(self.folder, self.config)
         device = self.trainer.strategy.root_device
         record = environment(self.config.seed, self.data.digest, self.data.all_faces.source, device)
+        if self.classifier.teacher is not None:
+            record["teacher"] = self.classifier.teacher.record
         path = self.folder / "environment.json"
         if self.resume and path.is_file():
             first = json.loads(path.read_text(encoding="utf-8"))

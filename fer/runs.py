@@ -60,6 +60,10 @@ def run_key(config: TrainConfig, digest: str) -> str:
     if config.data.name != "ferplus":
         for name in FERPLUS_KEYS:  # so that runs from before there was FER+ keep their keys
             plain["data"].pop(name, None)
+    if config.distill.teacher is None:
+        plain.pop("distill")
+    else:
+        plain["distill"]["teacher"] = Path(config.distill.teacher).name
     text = json.dumps([plain, digest], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 

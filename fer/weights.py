@@ -118,13 +118,15 @@ def _portable(config: TrainConfig) -> TrainConfig:
         data=replace(config.data, root=None, cache_dir=None, exclude=None, votes=None, index=None),
         trainer=replace(config.trainer, precision="32-true", accelerator="auto", devices=1),
         model=replace(config.model, weights=None, network=network),
+        distill=replace(config.distill, teacher=None),
         logs="logs",
         resume=None,
     )
 
 
 def _without_paths(run: TrainedRun) -> dict[str, Any]:
-    record = {key: run.record[key] for key in ("seed", "commit", "hardware", "versions") if key in run.record}
+    kept = ("seed", "commit", "hardware", "versions", "teacher")
+    record = {key: run.record[key] for key in kept if key in run.record}
     digest = run.record.get("data", {}).get("digest")
     return {**record, "data": {"source": run.config.data.name, "digest": digest}}
 

@@ -1,0 +1,97 @@
+"""Learning from a trained network: its opinion of every face joins the label (Hinton et al., 2015)."""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fer.config import DistillConfig
+from fer.errors import FerError
+from fer.weights import TrainedRun, open_run
+
+log = logging.getLogger(__name__)
+
+
+class Teacher:
+    """A trained network that is asked about the very faces, augmented, that the student sees.
+
+    Asking anew for every augmented face teaches better than one answer for each picture (Beyer et al., 2022,
+    "Knowledge distillation: A good teacher is patient and consistent"), and costs a small network's forward pass.
+    No module of the student's, so that it is neither trained nor saved with it.
+
+    Args:
+        model: Maps uint8 (N, 1, H, W) to logits (N, C).
+        share: What the teacher's opinion counts, from 0 to 1; the label counts the rest.
+        record: What a run notes of its teacher.
+    """
+
+    def __init__(self, model: nn.Module, share: float, record: dict[str, Any]) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.share = share
+        self.record = record
+
+    def to(self, device: torch.device) -> None:
+        """Move to the device that the student trains on."""
+        self.model.to(device)
+
+    @torch.no_grad()
+    def mixed(self, faces: Tensor, targets: Tensor) -> Tensor:
+        """Mix the targets with the teacher's probabilities.
+
+        Args:
+            faces: As the student sees them, uint8 (N, 1, H, W).
+            targets: int64 (N,), labels, or float (N, C), shares that sum to one.
+
+        Returns:
+            float32 (N, C), shares that sum to one.
+        """
+        opinion = self.model(faces).float().softmax(dim=1)
+        if not targets.is_floating_point():
+            targets = F.one_hot(targets, opinion.shape[1])
+        return torch.lerp(targets.float(), opinion, self.share)
+
+
+def open_teacher(config: DistillConfig, classes: Sequence[str], digest: str) -> Teacher | None:
+    """Open the teacher that a configuration names, if it names one.
+
+    Args:
+        config: The run's folder or file of weights, and its share.
+        classes: The student's classes in label order.
+        digest: Of the student's data.
+
+    Raises:
+        FerError: If the teacher cannot be opened or tells other classes apart.
+    """
+    if config.teacher is None:
+        return None
+    try:
+        run = open_run(Path(config.teacher).expanduser())
+    except FerError as error:
+        raise FerError(f"distill.teacher: {str(error).removeprefix('run: ')}") from error
+    if tuple(classes) != run.trained.classes:
+        raise FerError(
+            f"distill.teacher: {run.file} tells {', '.join(run.trained.classes)} apart, but the data hold "
+            f"{', '.join(classes)}; a teacher needs the same classes in the same order"
+        )
+    taught = _digest(run)
+    if taught != digest:
+        log.warning(
+            "distill.teacher: %s learned from other data (%s) than these (%s); if these data's validation or test "
+            "pictures were among them, the student's scores are worth nothing.",
+            run.file,
+            taught or "unknown",
+            digest,
+        )
+    sha256 = hashlib.sha256(run.file.read_bytes()).hexdigest()
+    record = {"name": run.trained.name, "file": run.file.name, "sha256": sha256, "share": config.share}
+    return Teacher(run.trained.model, config.share, record)
+
+
+def _digest(run: TrainedRun) -> str | None:
+    data = run.record.get("data")
+    return data.get("digest") if isinstance(data, dict) else None

@@ -1,0 +1,136 @@
+"""Learning from a trained network beside the labels."""
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fer.checkpoint import load_trained
+from fer.classifier import EmotionClassifier
+from fer.config import DistillConfig, OptimConfig, TrainConfig, checked
+from fer.distill import Teacher, open_teacher
+from fer.errors import FerError
+from fer.labels import EMOTIONS
+from fer.runs import read_config, read_environment, run_key
+from fer.weights import halved, open_run, save_weights
+from tests.conftest import Sweep, call, composed, quick, run_of
+from tests.test_bad_input import refused
+
+
+class Opinion(nn.Module):
+    """Is as sure of one class as of the next, and of no other."""
+
+    def forward(self, faces: Tensor) -> Tensor:
+        logits = torch.full((len(faces), 7), -1e9)
+        logits[:, 2:4] = 0
+        return logits
+
+
+def faces(count: int) -> Tensor:
+    return torch.zeros(count, 1, 48, 48, dtype=torch.uint8)
+
+
+def test_labels_and_shares_are_mixed_with_the_opinion() -> None:
+    teacher = Teacher(Opinion(), 0.6, {})
+    expected = torch.tensor([[0.4, 0, 0.3, 0.3, 0, 0, 0], [0, 0, 0.7, 0.3, 0, 0, 0]])
+    labels = torch.tensor([0, 2])
+    assert torch.allclose(teacher.mixed(faces(2), labels), expected)
+    assert torch.allclose(teacher.mixed(faces(2), torch.eye(7)[labels]), expected)
+
+
+class Logits(nn.Module):
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(logits.clone())
+
+    def forward(self, faces: Tensor) -> Tensor:
+        return self.logits.expand(len(faces), -1)
+
+
+@pytest.mark.parametrize("targets", [torch.tensor([0, 1]), torch.eye(7)[[0, 1]].bool()])
+def test_there_is_nothing_to_learn_for_a_student_that_agrees(targets: Tensor) -> None:
+    agreeing = torch.tensor([0.01, 0.29, 0.1, 0.2, 0.1, 0.1, 0.2]).log()
+    teacher = Teacher(Logits(agreeing), 1.0, {})
+    for share, smallest, largest in ((1.0, 0.0, 1e-6), (0.5, 0.05, 1.0)):
+        teacher.share = share
+        network = Logits(agreeing)
+        student = EmotionClassifier(network, OptimConfig(label_smoothing=0), EMOTIONS, teacher=teacher)
+        objective = student.training_step((faces(2), torch.tensor([0, 1]), targets), 0)
+        (gradient,) = torch.autograd.grad(objective, [network.logits])
+        assert smallest <= gradient.abs().max() <= largest
+        assert "teacher" not in " ".join(student.state_dict())
+    assert not any(parameter.requires_grad for parameter in teacher.model.parameters())
+
+
+def test_a_run_learns_from_a_run_and_from_a_file(tiny_sweep: Sweep, tiny_folder: Path, no_dashboard: None) -> None:
+    run = run_of(tiny_sweep, "cnn10")
+    file = Path("handed/teacher.safetensors")
+    save_weights(halved(open_run(run)), file, {})
+    objectives = []
+    for number, teacher in enumerate([run, file]):
+        told = call("train.py", *quick(tiny_folder), "model=cnn12", f"logs=logs{number}", f"distill.teacher={teacher}")
+        assert told.status == 0, told.err
+        assert "learned from other data" not in told.err
+        (folder,) = Path(f"logs{number}/cnn12").iterdir()
+        config = checked(read_config(folder), TrainConfig)
+        assert config.distill.teacher == str(teacher.resolve())  # found again from wherever it is resumed
+        record = read_environment(folder)["teacher"]
+        weights = file if teacher == file else run / "best.ckpt"
+        assert record["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+        assert (record["name"], record["share"]) == ("cnn10", 0.7)
+        assert load_trained(folder / "best.ckpt", config.model).name == "cnn12"  # a network like any other
+        objectives.append((folder / "metrics.csv").read_text().splitlines()[1].split(",")[6])
+    header = (folder / "metrics.csv").read_text().split(",")
+    assert header[6] == "train/objective"
+    alone = (run_of(tiny_sweep, "cnn12") / "metrics.csv").read_text().splitlines()[1].split(",")[6]
+    assert float(objectives[0]) == pytest.approx(float(objectives[1]), rel=1e-2)  # but for the halved precision
+    assert float(alone) != pytest.approx(float(objectives[0]), rel=1e-2)
+    exported = Path("student.safetensors")
+    save_weights(halved(open_run(folder)), exported, {})
+    student = open_run(exported)
+    assert student.record["teacher"]["name"] == "cnn10"
+    assert student.config.distill.teacher is None
+    assert str(file.parent) not in json.dumps(student.record)
+
+
+def test_a_teacher_of_other_data_is_told_of(tiny_sweep: Sweep, caplog: pytest.LogCaptureFixture) -> None:
+    config = DistillConfig(str(run_of(tiny_sweep, "cnn10")))
+    with caplog.at_level(logging.WARNING):
+        assert open_teacher(config, EMOTIONS, "another") is not None
+    assert "learned from other data" in caplog.text
+
+
+def test_a_training_is_named_by_its_teacher_but_not_by_its_place() -> None:
+    def key(*overrides: str) -> str:
+        return run_key(composed("data=fer2013", *overrides), "digest")
+
+    assert key("distill.teacher=here/a") == key("distill.teacher=there/a")
+    assert (
+        len({key(), key("distill.teacher=a"), key("distill.teacher=b"), key("distill.teacher=a", "distill.share=1")})
+        == 4
+    )
+    assert key() == key("distill.share=0.1")  # of no teacher
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["distill.teacher=nowhere"], ["distill.teacher: ", "nowhere' is no run's folder"]),
+        (["distill.teacher=no.safetensors"], ["distill.teacher: there is no file", "no.safetensors"]),
+        (["distill.teacher=x", "distill.share=2"], ["distill.share: 2.0 is out of range"]),
+    ],
+)
+def test_a_teacher_that_is_none(arguments: list[str], words: list[str], tiny_folder: Path, no_dashboard: None) -> None:
+    refused(call("train.py", *quick(tiny_folder), *arguments), *words)
+    assert not Path("logs").exists()
+
+
+def test_a_teacher_of_other_classes(tiny_sweep: Sweep) -> None:
+    teacher = str(run_of(tiny_sweep, "cnn10"))
+    with pytest.raises(FerError, match="same classes in the same order") as error:
+        open_teacher(DistillConfig(teacher), EMOTIONS[::-1], "")
+    assert str(error.value).startswith("distill.teacher: ")
