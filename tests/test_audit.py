@@ -156,6 +156,24 @@ def test_swapped_labels_are_suspected() -> None:
     assert all(isinstance(suspect, Suspect) and suspect.given != suspect.suggested for suspect in first)
 
 
+def test_what_test_and_validation_say_does_not_decide_what_training_leaves_out() -> None:
+    faces = draw_faces(train=350, val=70, test=70)
+    held = faces.splits > 0
+    labels = np.where(held, (faces.labels + 1) % 7, faces.labels)
+    other = Faces(faces.images, labels, faces.splits, faces.origins, "other")
+    first, second = (
+        [suspect for suspect in suspects(each, out_of_fold(each)) if not held[suspect.row]] for each in (faces, other)
+    )
+    assert first == second
+    assert len(suspects(other, out_of_fold(other))) > len(first)  # they are judged, nonetheless
+
+
+def test_data_without_training_pictures_are_judged_by_themselves() -> None:
+    faces = draw_faces(train=7, val=7, test=350).split("test")
+    assert len(faces) == 350
+    assert np.isfinite(out_of_fold(faces)).all()
+
+
 def test_identical_pictures_share_a_fold() -> None:
     faces = draw_faces(train=70, val=7, test=7)
     twice = faces.take(np.tile(np.arange(len(faces)), 2))

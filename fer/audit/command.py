@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 from rich.table import Table
 
+from fer.audit.extra import needed
 from fer.audit.ferplus import Agreement, agreement
 from fer.audit.findings import Findings
 from fer.audit.findings import audit as look
@@ -31,6 +32,8 @@ def audit(plain: DictConfig) -> None:
     try:
         config = checked(plain, AuditConfig)
         kinds = _kinds(config)
+        for module in ("imagehash", *(("cleanlab.filter",) if config.labels else ())):
+            needed(module)  # lest it be missed after a minute's work
         faces, _ = read_source(config.data)
         folder = Path(config.folder)
         make_folder(folder, "choose another with folder=path")

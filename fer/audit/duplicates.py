@@ -64,7 +64,7 @@ def near_pairs(faces: Faces, threshold: int, skipped: Sequence[int] = ()) -> lis
     codes = hashes(faces.images, rows)
     pairs: list[Pair] = []
     starts = range(0, len(rows), _BLOCK)
-    for start in with_progress(starts, len(starts), "Comparing pictures"):
+    for start in with_progress(starts, len(starts), "Comparing pictures", least=4):
         others = codes[start:]
         distance = np.bitwise_count(codes[start : start + _BLOCK, None] ^ others[None])
         one, two = np.nonzero(np.triu(distance <= threshold, k=1))

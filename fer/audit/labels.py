@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fer.audit.extra import needed
-from fer.data.faces import Faces
+from fer.data.faces import SPLITS, Faces
 from fer.data.leaks import digests
 from fer.data.pictures import with_progress
 
@@ -47,7 +47,7 @@ def features(images: NDArray[np.uint8]) -> Tensor:
         images: uint8, (N, H, W).
     """
     found = []
-    for start in with_progress(range(0, len(images), 1024), -(-len(images) // 1024), "Describing pictures"):
+    for start in with_progress(range(0, len(images), 1024), -(-len(images) // 1024), "Describing pictures", least=4):
         pixels = torch.from_numpy(images[start : start + 1024].astype(np.float32))[:, None] / 255
         if pixels.shape[-2:] != (SIDE, SIDE):
             pixels = F.interpolate(pixels, size=(SIDE, SIDE), mode="bilinear", antialias=True)
@@ -74,16 +74,22 @@ def folds(faces: Faces, seed: int) -> NDArray[np.int64]:
 
 
 def out_of_fold(faces: Faces, seed: int = 0) -> NDArray[np.float64]:
-    """Return each picture's class probabilities by a model that was trained without it: float64, (N, C)."""
+    """Return each picture's class probabilities by a model that was trained without it: float64, (N, C).
+
+    Trained on training faces alone, where there are any: what validation and test say must not decide what training
+    leaves out.
+    """
     x = features(faces.images)
     x = (x - x.mean(0)) / (x.std(0) + 1e-6)
     y = torch.from_numpy(faces.labels)
-    fold = torch.from_numpy(folds(faces, seed))
+    fold, train = torch.from_numpy(folds(faces, seed)), torch.from_numpy(faces.splits == SPLITS.index("train"))
+    train |= not train.any()
     found = torch.empty(len(x), len(faces.classes), dtype=torch.float64)
     torch.manual_seed(seed)
     for number in range(FOLDS):
         held = fold == number
-        model = _trained(x[~held], y[~held], len(faces.classes), f"Judging labels, fold {number + 1} of {FOLDS}")
+        learnt = ~held & train
+        model = _trained(x[learnt], y[learnt], len(faces.classes), f"Judging labels, fold {number + 1} of {FOLDS}")
         with torch.inference_mode():
             found[held] = model(x[held]).double().softmax(1)
     return found.numpy()
@@ -109,17 +115,37 @@ def _trained(x: Tensor, y: Tensor, classes: int, what: str) -> nn.Module:
 def suspects(faces: Faces, probabilities: NDArray[np.float64]) -> list[Suspect]:
     """Return the pictures that confident learning takes to be labelled wrongly, the most suspected first.
 
+    Each split is judged by its own thresholds, so that no test label tells of a training picture.
+
     Args:
         faces: The pictures.
         probabilities: Out-of-fold probabilities, (N, C).
     """
-    find_label_issues = needed("cleanlab.filter").find_label_issues
-    get_label_quality_scores = needed("cleanlab.rank").get_label_quality_scores
-    # a class without pictures has no threshold to learn
-    present = np.flatnonzero(faces.counts())
-    labels = np.searchsorted(present, faces.labels)
-    shares = probabilities[:, present] / probabilities[:, present].sum(axis=1, keepdims=True)
-    rows = find_label_issues(labels, shares, return_indices_ranked_by="normalized_margin", n_jobs=1)
-    quality = get_label_quality_scores(labels, shares, method="self_confidence")
-    best = present[shares.argmax(axis=1)]
-    return [Suspect(int(row), int(faces.labels[row]), int(best[row]), float(quality[row])) for row in rows]
+    found: list[tuple[float, Suspect]] = []
+    for number in range(len(SPLITS)):
+        rows = np.flatnonzero(faces.splits == number)
+        found += _suspects(rows, faces.labels[rows], probabilities[rows])
+    return [suspect for _, suspect in sorted(found)]
+
+
+def _suspects(
+    rows: NDArray[np.intp], given: NDArray[np.int64], probabilities: NDArray[np.float64]
+) -> list[tuple[float, Suspect]]:
+    """Return a split's suspects, each with the margin by which its label lies ahead of all others."""
+    present = np.flatnonzero(np.bincount(given, minlength=1))  # a class without pictures has no threshold to learn
+    if len(present) < 2:
+        return []
+    labels, shares = np.searchsorted(present, given), probabilities[:, present]
+    shares = shares / shares.sum(axis=1, keepdims=True)
+    issues = needed("cleanlab.filter").find_label_issues(labels, shares, n_jobs=1, min_examples_per_class=0)
+    quality = shares[np.arange(len(labels)), labels]
+    others = shares.copy()
+    others[np.arange(len(labels)), labels] = -1
+    margin = quality - others.max(axis=1)
+    return [
+        (
+            float(margin[at]),
+            Suspect(int(rows[at]), int(given[at]), int(present[shares[at].argmax()]), float(quality[at])),
+        )
+        for at in np.flatnonzero(issues)
+    ]

@@ -15,15 +15,12 @@ from fer.data.faces import Faces
 from fer.data.finding import Found, find
 from fer.data.listing import contents
 from fer.data.options import ReadOptions
-from fer.data.places import default_cache_dir
 from fer.data.readers import LISTERS, located, read_found
 from fer.data.trees import FolderTree
 from fer.errors import FerError
 
 FORMAT = 2
 """To be raised whenever the readers give something else for the same files."""
-
-__all__ = ["default_cache_dir", "load_faces"]
 
 _ARRAYS = ("images", "labels", "splits")
 _PIECE = 2**22

@@ -18,7 +18,7 @@ from fer.data.balance import Oversampling, load_oversampled, oversample
 from fer.data.batches import Batch, EpochBatches, FaceDataset, keep
 from fer.data.exclude import excluded
 from fer.data.faces import SPLITS, Faces, Split
-from fer.data.sources import GET_FER2013, class_names, looked_for, read_source
+from fer.data.sources import GET_FER2013, looked_for, read_source
 from fer.device import cpu_cores
 from fer.errors import FerError
 from fer.labels import emotion_indices
@@ -48,7 +48,7 @@ class FaceDataModule(L.LightningDataModule):
         super().__init__()
         self.config = config
         self.seed = seed
-        self.augmenter = Augmenter(transforms, augmented_classes(config.augment.classes, class_names(config)))
+        self.transforms = transforms
         self.faces: dict[Split, Faces] = {}
         self.counts: dict[str, NDArray[np.int64]] = {}
         self.source = ""
@@ -66,11 +66,17 @@ class FaceDataModule(L.LightningDataModule):
         assert self._all is not None
         return self._all
 
+    @property
+    def augmenter(self) -> Augmenter:
+        """What transforms the training faces of the chosen classes, among those that were read."""
+        return Augmenter(self.transforms, augmented_classes(self.config.augment.classes, self.all_faces.classes))
+
     def read(self) -> None:
         """Read the source and say what was found; does nothing the second time."""
         if self._all is not None:
             return
         faces, self.source = read_source(self.config)
+        augmented_classes(self.config.augment.classes, faces.classes)  # a wrong name ends here, not in training
         for split in SPLITS:
             if not len(faces.split(split)):
                 raise FerError(f"{faces.source}: the {split} split is empty; see the README on bringing your own data")

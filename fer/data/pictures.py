@@ -114,10 +114,10 @@ def left_out_note(names: Sequence[str], total: int, what: str) -> tuple[str, ...
     )
 
 
-def with_progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+def with_progress(items: Iterable[T], total: int, what: str, least: int = _LONG_READ) -> Iterator[T]:
     """Yield the items; on a terminal and where there are many, behind a bar on stderr that then vanishes."""
     console = Console(stderr=True)
-    if total < _LONG_READ or not console.is_terminal:
+    if total < least or not console.is_terminal:
         yield from items
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

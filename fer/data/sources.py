@@ -4,15 +4,15 @@ import os
 from pathlib import Path
 
 from fer.config import DataConfig, choose
-from fer.data.cache import default_cache_dir, load_faces
+from fer.data.cache import load_faces
 from fer.data.download import download_fer2013
 from fer.data.faces import Faces
 from fer.data.ferplus import FILTERS, INDEX, TARGETS, VOTES, join_votes
 from fer.data.hub import read_hub
 from fer.data.options import ReadOptions
+from fer.data.places import default_cache_dir
 from fer.data.sample import draw_faces
 from fer.errors import FerError
-from fer.labels import EMOTIONS, EMOTIONS_WITH_CONTEMPT
 
 GET_FER2013 = (
     "download it from kaggle.com/datasets/msambare/fer2013 into data/fer2013 (folders, CSV or the archive as it "
@@ -35,11 +35,6 @@ def looked_for() -> str:
     """Return the places where FER2013 was looked for, in words."""
     named = os.environ.get("FER2013_ROOT")
     return "data/fer2013, and FER2013_ROOT is not set" if named is None else f"data/fer2013 and FER2013_ROOT={named}"
-
-
-def class_names(config: DataConfig) -> tuple[str, ...]:
-    """Return the class names of the faces that a configuration means, before these are read."""
-    return EMOTIONS_WITH_CONTEMPT if config.name == "ferplus" and config.contempt else EMOTIONS
 
 
 def read_source(config: DataConfig) -> tuple[Faces, str]:

@@ -8,10 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from fer.data import votes
-from fer.labels import EMOTIONS, emotion_index
+from fer.data.faces import SPLITS, Faces
+from fer.data.options import ReadOptions
+from fer.data.readers import read_faces
+from fer.errors import FerError
+from fer.labels import EMOTIONS, EMOTIONS_WITH_CONTEMPT, emotion_index
 
 USAGES = {"Training": 4, "PublicTest": 2, "PrivateTest": 2}
 """Usages with their number of pictures per class."""
@@ -184,3 +189,28 @@ def write_trio(root: Path) -> Path:
                 if kind == usage:
                     writer.writerow((label, " ".join(map(str, image.ravel()))))
     return root
+
+
+DROP, KEEP = ReadOptions(extra_classes="drop"), ReadOptions(extra_classes="keep")
+
+
+def counts(faces: Faces) -> list[list[int]]:
+    return [faces.split(split).counts().tolist() for split in SPLITS]
+
+
+def check_grey(faces: Faces, digits: dict[str, str]) -> None:
+    """Check that each picture, as grey as 20 times its digit, has the class that the digit stands for."""
+    for image, label in zip(faces.images, faces.labels, strict=True):
+        assert faces.classes[label] == digits[str(round(image.mean() / 20))]
+
+
+def refusal(root: Path, options: ReadOptions | None = None) -> str:
+    with pytest.raises(FerError) as caught:
+        read_faces(root, options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def row(**shares: float) -> list[float]:
+    """Return the shares of FER+'s classes, 0 for those that are not named."""
+    return [shares.get(name, 0.0) for name in EMOTIONS_WITH_CONTEMPT]

@@ -13,7 +13,9 @@ from fer.data.datamodule import FaceDataModule
 from fer.data.faces import Faces
 from fer.data.sources import find_fer2013, read_source
 from fer.errors import FerError
+from fer.labels import EMOTIONS
 from tests.conftest import composed
+from tests.data.layouts import write_classes
 
 
 def test_every_epoch_shows_every_face_once_in_an_order_of_its_own() -> None:
@@ -47,6 +49,17 @@ def test_a_resumed_epoch_leaves_out_what_was_trained_on_and_only_once() -> None:
 def test_evaluation_keeps_order_and_the_incomplete_batch() -> None:
     rows = [request.rows.tolist() for request in EpochBatches(7, 3, 0, shuffle=False)]
     assert rows == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+def test_a_class_that_the_data_add_is_augmented_like_the_others(tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "own", [*EMOTIONS, "bored"])
+    config = composed("data=folder", f"data.root={root}", "data.extra_classes=keep", "data.augment.classes=all").data
+    data = FaceDataModule(config, [A.HorizontalFlip(p=1.0)], seed=0)
+    data.read()
+    added = np.flatnonzero(data.all_faces.labels == data.all_faces.classes.index("bored"))
+    faces = data.all_faces.take(added)
+    assert len(faces)
+    assert np.array_equal(data.augmenter(faces.images, faces.labels, seed=0), faces.images[:, :, ::-1])
 
 
 def test_only_the_chosen_classes_are_transformed(tiny_faces: Faces) -> None:

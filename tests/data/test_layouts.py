@@ -8,45 +8,26 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer.data.faces import SPLITS, Faces
 from fer.data.options import ReadOptions
 from fer.data.readers import read_faces
-from fer.errors import FerError
-from fer.labels import AFFECTNET, EMOTIONS, RAF_DB
-from tests.conftest import call, composed, quick
+from fer.labels import EMOTIONS
+from tests.conftest import call, quick
 from tests.data.layouts import (
+    DROP,
+    KEEP,
+    counts,
     draw_rows,
     pack_tar,
     pack_zip,
+    refusal,
     write_affectnet,
     write_ck48,
     write_classes,
-    write_digits,
     write_folders,
     write_raf_db,
     write_table,
     write_trio,
 )
-
-RAF_NOTE = "Classes: 1→surprise, 2→fear, 3→disgust, 4→happy, 5→sad, 6→angry, 7→neutral."
-DROP, KEEP = ReadOptions(extra_classes="drop"), ReadOptions(extra_classes="keep")
-
-
-def counts(faces: Faces) -> list[list[int]]:
-    return [faces.split(split).counts().tolist() for split in SPLITS]
-
-
-def check_grey(faces: Faces, digits: dict[str, str]) -> None:
-    """Check that each picture, as grey as 20 times its digit, has the class that the digit stands for."""
-    for image, label in zip(faces.images, faces.labels, strict=True):
-        assert faces.classes[label] == digits[str(round(image.mean() / 20))]
-
-
-def refusal(root: Path, options: ReadOptions | None = None) -> str:
-    with pytest.raises(FerError) as caught:
-        read_faces(root, options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_the_other_kaggle_release(tmp_path: Path) -> None:
@@ -92,148 +73,6 @@ def test_a_division_does_not_depend_on_names(tmp_path: Path) -> None:
 def test_half_for_validation_leaves_nothing_to_learn(tmp_path: Path) -> None:
     write_classes(tmp_path, EMOTIONS)
     assert "data.val_fraction: 0.5" in refusal(tmp_path, ReadOptions(val_fraction=0.5))
-
-
-@pytest.mark.parametrize(
-    ("pictures", "labels"),
-    [
-        ("basic/Image/aligned", "basic/EmoLabel"),
-        ("RAF-DB/basic/Image/aligned", "RAF-DB/basic/EmoLabel"),
-        ("Image/aligned", "EmoLabel"),
-        ("aligned", "."),
-    ],
-)
-def test_raf_db_as_published(pictures: str, labels: str, tmp_path: Path) -> None:
-    write_raf_db(tmp_path / "a", pictures, labels)
-    if labels.startswith("basic"):
-        (tmp_path / "a" / "compound").mkdir()
-    faces = read_faces(tmp_path / "a")
-
-    assert counts(faces) == [[3] * 7, [1] * 7, [2] * 7]
-    check_grey(faces, RAF_DB)
-    assert faces.source == f"RAF-DB in {tmp_path / 'a'}"
-    assert faces.notes[0] == RAF_NOTE
-
-
-def test_raf_db_of_kaggle(tmp_path: Path) -> None:
-    write_digits(tmp_path / "DATASET", range(1, 8), ("train", "test"))
-    (tmp_path / "train_labels.csv").write_text("image,label\n")
-    faces = read_faces(tmp_path)
-
-    assert counts(faces) == [[2] * 7, [1] * 7, [3] * 7]
-    check_grey(faces, RAF_DB)
-    assert faces.source == f"RAF-DB folders in {tmp_path}"
-    assert faces.notes[0] == RAF_NOTE
-
-
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ("train_00001.jpg", "line 3: 'train_00001.jpg' is not a picture and a label from 1 to 7"),
-        ("train_00001.jpg 8", "line 3: 'train_00001.jpg 8' is not"),
-        ("../train_00001.jpg 1", "line 3: '../train_00001.jpg 1' is not"),
-        ("train_00001.jpg 1", "line 3: train_00001.jpg stands there twice"),
-        ("train_99999.jpg 1", "line 3: train_99999_aligned.jpg is not in"),
-    ],
-)
-def test_bad_lines_of_raf_db_are_named(line: str, said: str, tmp_path: Path) -> None:
-    path = write_raf_db(tmp_path) / "basic" / "EmoLabel" / "list_patition_label.txt"
-    lines = path.read_text().splitlines()
-    path.write_text("\n".join([*lines[:2], line, *lines[2:]]))
-    assert said in refusal(tmp_path)
-
-
-def test_raf_db_without_its_pictures(tmp_path: Path) -> None:
-    shutil.rmtree(write_raf_db(tmp_path) / "basic" / "Image")
-    assert "unpack aligned.zip" in refusal(tmp_path)
-
-
-def test_lines_and_pictures_of_raf_db_that_do_not_match(tmp_path: Path) -> None:
-    folder = write_raf_db(tmp_path) / "basic" / "Image" / "aligned"
-    (folder / "train_00003_aligned.jpg").rename(folder / "train_00103_aligned.jpg")
-    faces = read_faces(tmp_path, ReadOptions(on_error="skip"))
-
-    assert len(faces) == 41
-    assert "1 of 42 lines, those without a picture, were left out (data.on_error=skip): train_00003." in faces.notes
-    assert any("1 pictures in basic/Image/aligned are not in" in note for note in faces.notes)
-
-
-def test_affectnet_as_published(tmp_path: Path) -> None:
-    write_affectnet(tmp_path)
-    assert "contempt" in refusal(tmp_path)
-    faces, kept = read_faces(tmp_path, DROP), read_faces(tmp_path, KEEP)
-
-    assert counts(faces) == [[3] * 7, [1] * 7, [2] * 7]
-    assert counts(kept) == [[3] * 8, [1] * 8, [2] * 8]
-    assert kept.classes == (*EMOTIONS, "contempt")
-    for some in (faces, kept):
-        check_grey(some, AFFECTNET)
-    assert faces.source == f"AffectNet in {tmp_path}"
-    assert "0→neutral, 1→happy, 2→sad, 3→surprise, 4→fear, 5→disgust, 6→angry." in faces.notes[0]
-    assert "Classes left out (data.extra_classes=drop): contempt." in faces.notes
-    assert all(origin.startswith("val_set/") for origin in faces.split("test").origins)
-
-
-def test_affectnet_class_folders(tmp_path: Path) -> None:
-    write_digits(tmp_path / "eight", range(8), ("train", "val"))
-    write_digits(tmp_path / "seven", range(7), ("train", "val"))
-    for faces in (read_faces(tmp_path / "eight", DROP), read_faces(tmp_path / "seven")):
-        assert counts(faces) == [[2] * 7, [1] * 7, [3] * 7]
-        check_grey(faces, AFFECTNET)
-        assert faces.source.startswith("AffectNet folders")
-
-
-def test_other_digits_are_told_by_the_class_map(tmp_path: Path) -> None:
-    write_digits(tmp_path, range(7), ("train", "val"))
-    fer2013 = {str(digit): name for digit, name in enumerate(EMOTIONS)}
-    check_grey(read_faces(tmp_path, ReadOptions(class_map=fer2013)), fer2013)
-    written = ", ".join(f"{digit}: {name}" for digit, name in fer2013.items())
-    assert ReadOptions.of(composed(f"data.class_map={{{written}}}").data).class_map == fer2013
-
-
-@pytest.mark.parametrize(
-    ("value", "said"),
-    [
-        (np.array("12"), "'12' is no label from 0 to 10"),
-        (np.array(["1", "2"]), "holds an array (2,)"),
-        (np.array("1" * 100), "holds an array () of <U100"),
-        (np.array({"a": 1}, dtype=object), "holds an array () of object"),
-    ],
-)
-def test_bad_labels_of_affectnet_are_named(value: object, said: str, tmp_path: Path) -> None:
-    path = write_affectnet(tmp_path) / "train_set" / "annotations" / "3_exp.npy"
-    np.save(path, np.asarray(value), allow_pickle=True)
-    assert said in refusal(tmp_path, DROP)
-    assert "train_set/annotations/3_exp.npy" in refusal(tmp_path, DROP)
-
-
-def test_pictures_of_affectnet_without_a_label(tmp_path: Path) -> None:
-    annotations = write_affectnet(tmp_path) / "train_set" / "annotations"
-    (annotations / "3_exp.npy").unlink()
-    (annotations / "5_exp.npy").write_bytes(b"")
-    assert "train_set/images/3.jpg has no label" in refusal(tmp_path, DROP)
-    faces = read_faces(tmp_path, ReadOptions(extra_classes="drop", on_error="skip"))
-    assert any("2 of 48 pictures, those without a label, were left out" in note for note in faces.notes)
-    assert len(faces) == 40
-
-
-def test_nobody_of_ck48_stands_in_two_splits(tmp_path: Path) -> None:
-    write_ck48(tmp_path / "CK+48")
-    assert "contempt is named after no known class" in refusal(tmp_path)
-    people: list[set[str]] = []
-    faces = read_faces(tmp_path, KEEP)
-    for split in SPLITS:
-        people.append({origin.rpartition("/")[2][:4] for origin in faces.split(split).origins})
-
-    assert len(set.union(*people)) == sum(map(len, people)) == 30
-    assert all(np.delete(faces.split(split).counts(), EMOTIONS.index("neutral")).all() for split in SPLITS)
-    numbers = " + ".join(str(len(some)) for some in people)
-    assert faces.source == f"CK+ folders in {tmp_path}"
-    assert any(f"its 30 people were divided into {numbers} for training" in note for note in faces.notes)
-    assert "There is no picture of neutral." in faces.notes
-    assert "Classes: anger→angry, sadness→sad." in faces.notes
-    other = read_faces(tmp_path, ReadOptions(extra_classes="keep", split_seed=1))
-    assert other.splits.tolist() != faces.splits.tolist()
 
 
 def test_the_trio_of_tables(tmp_path: Path) -> None:
