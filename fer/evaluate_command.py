@@ -52,13 +52,15 @@ def _evaluate_elsewhere(config: EvaluateConfig) -> None:
     """Evaluate runs on other data sets than their own, all in one table."""
     if not isinstance(config.others, list):
         raise FerError(f"others: '{config.others}' is no list of paths; write others=[one,another]")
+    if config.ensemble or config.data_root is not None:
+        raise FerError("ensemble and data_root: mean the run's own data; leave them out with data=… and others=…")
     split: Any = choose(config.split, (*SPLITS, "all"), "split")
     folders = find_runs(Path(config.run))
     sets = [] if config.data is None else [config.data]
-    sets += [replace(DataConfig(), name="folder", root=str(path)) for path in config.others]
+    # classes that the run does not know are left out when it is scored, and counted then
+    sets += [replace(DataConfig(), name="folder", root=str(path), extra_classes="keep") for path in config.others]
     results: list[CrossResult] = []
-    for data in sets:
-        name = Path(data.root).name if data.root else data.name
+    for name, data in zip(_names(sets), sets, strict=True):
         evaluator = CrossEvaluator(name, data, split, config.accelerator)
         for folder in folders:
             try:
@@ -70,6 +72,12 @@ def _evaluate_elsewhere(config: EvaluateConfig) -> None:
         console.print(cross_table(split, results))
     for result in results:
         say(f"{result.name} on {result.data}, over {', '.join(result.shared)}: {result.report}")
+
+
+def _names(sets: list[DataConfig]) -> list[str]:
+    """Return what to call the data sets: the names of their folders, and where these are equal with a number."""
+    plain = [Path(data.root).name if data.root else data.name for data in sets]
+    return [f"{name}-{plain[:at].count(name) + 1}" if plain.count(name) > 1 else name for at, name in enumerate(plain)]
 
 
 def export(plain: DictConfig) -> None:

@@ -56,6 +56,22 @@ def test_several_sets_and_runs_give_one_table(other: Path, tiny_sweep: Sweep, ti
     assert reports == sorted(2 * ["other-all", f"{tiny_folder.name}-all"])
 
 
+def test_folders_of_the_same_name_are_told_apart(other: Path, tiny_sweep: Sweep) -> None:
+    shutil.copytree(run_of(tiny_sweep, "cnn10"), "run")
+    shutil.copytree(other, "elsewhere/other")
+    shutil.copytree(other / "test", "elsewhere/third")
+    told = call("evaluate.py", "run=run", f"others=[{other},elsewhere/other,elsewhere/third]", "split=all")
+    assert told.status == 0, told.err
+    reports = {path.parent.name for path in Path("run").glob("evaluation/*/report.html")}
+    assert reports == {"other-1-all", "other-2-all", "third-all"}
+
+
+@pytest.mark.parametrize("option", ["ensemble=true", "data_root=x"])
+def test_what_means_the_runs_own_data_is_refused_with_others(option: str, other: Path, tiny_sweep: Sweep) -> None:
+    told = call("evaluate.py", f"run={run_of(tiny_sweep, 'cnn10')}", f"others=[{other}]", option)
+    refused(told, "ensemble and data_root", "leave them out")
+
+
 def test_sets_without_common_classes_are_refused(tiny_faces: Faces) -> None:
     only = tiny_faces.take(np.flatnonzero(tiny_faces.labels == 3))
     with pytest.raises(FerError, match="share 1"):
