@@ -12,6 +12,7 @@ from fer.cross import CrossEvaluator, CrossResult
 from fer.data.faces import SPLITS, Split
 from fer.errors import FerError
 from fer.evaluation import Evaluator, Result
+from fer.result_table import write_results
 from fer.runs import find_runs
 from fer.terminal import console, cross_table, results_table, say
 from fer.weights import halved, open_run, save_weights
@@ -46,6 +47,11 @@ def evaluate(plain: DictConfig) -> None:
         console.print(results_table(split, results))
     for result in results:
         say(f"{result.name}: {result.report}")
+    if len(folders) > 1 and results:
+        try:
+            say(f"all of them: {write_results(Path(config.run), split, results)}")
+        except FerError as error:
+            report(error)
 
 
 def _evaluate_elsewhere(config: EvaluateConfig) -> None:

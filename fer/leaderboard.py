@@ -68,6 +68,10 @@ def collect(folder: Path) -> list[Run]:
             config = _flat(read_config(path.parent))
             if config.get("data.name") != "ferplus":  # they mean nothing, and older runs have none of them
                 config = {key: value for key, value in config.items() if key not in _FERPLUS_KEYS}
+            if teacher := config.get("distill.teacher"):
+                config["distill.teacher"] = Path(teacher).name  # wherever it lies
+            else:
+                config = {key: value for key, value in config.items() if not key.startswith("distill.")}
             runs.append(Run(path.parent, metrics, {**config, "data.digest": digest}))
     return runs
 

@@ -10,6 +10,7 @@ from fer.cross import CrossResult
 from fer.data.datamodule import FaceDataModule
 from fer.data.faces import Split
 from fer.evaluation import Result
+from fer.result_table import COLUMNS, NOTE, WORDS, rows, title
 
 console = Console()
 
@@ -51,20 +52,13 @@ def summary(metrics: dict[str, Any]) -> Table:
 
 def results_table(split: Split, results: list[Result]) -> Table:
     """Return the scores of evaluated runs, for each test-time view, over the split and its leak-free part."""
-    names = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "macro_f1": "macro F1", "top2": "top-2"}
-    table = Table(title=f"{split} split, with 95 % intervals")
-    for column in ("model", "views", "pictures", *names.values(), "loss", "ECE"):
-        table.add_column(column, justify="left" if column in ("model", "views") else "right")
+    table = Table(title=title(split), caption=NOTE)
+    for number, column in enumerate(COLUMNS):
+        table.add_column(column, justify="left" if number < WORDS else "right")
     for result in results:
-        for part, views in (("", result.scores), (", unseen", result.leak_free)):
-            for view, scores in views.items():
-                low, high = scores.intervals["accuracy"]
-                cells = [f"{100 * getattr(scores, name):.2f}" for name in names]
-                cells[0] += f" [{100 * low:.2f}, {100 * high:.2f}]"
-                figures = (str(scores.count), *cells, f"{scores.loss:.4f}", f"{scores.ece:.3f}")
-                table.add_row(result.name, view + part, *figures)
+        for row in rows(result):
+            table.add_row(*row)
         table.add_section()
-    table.caption = "unseen: without the pictures that stand, byte for byte, in training too"
     return table
 
 

@@ -42,13 +42,18 @@ def figures(folder: Path, split: str = "test") -> dict[str, Any]:
 def test_a_sweep_gives_one_table_and_a_report_for_each_run(evaluated: Sweep) -> None:
     assert evaluated.told.status == 0, evaluated.told.err
     assert evaluated.told.out.count("test split, with 95 % intervals") == 1
+    table = (evaluated.folder / "evaluation-test.md").read_text()
+    assert len(table.splitlines()) == 4 + 2 * 6 + 2  # of each, three views of the split and of its leak-free part
+    assert str(evaluated.folder / "evaluation-test.md") in evaluated.told.out
     for model in ("cnn10", "cnn12"):
         report = run_of(evaluated, model) / "evaluation" / "test" / "report.html"
         assert report.is_file()
         assert f"{run_of(evaluated, model).name}: {report}" in evaluated.told.out
         scores = figures(run_of(evaluated, model))
         low, high = scores["intervals"]["accuracy"]
-        assert f"{100 * scores['accuracy']:.2f} [{100 * low:.2f}, {100 * high:.2f}]" in evaluated.told.out
+        shown = f"{100 * scores['accuracy']:.2f} [{100 * low:.2f}, {100 * high:.2f}]"
+        assert shown in evaluated.told.out
+        assert f"| {run_of(evaluated, model).name} | plain | 48 | {shown} |" in table
 
 
 @pytest.mark.parametrize(("model", "split"), [("cnn10", "val"), ("cnn10", "test"), ("cnn12", "test")])

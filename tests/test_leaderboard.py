@@ -18,6 +18,8 @@ def made_up(sweep: Path, name: str, model: str, seed: int, val_acc: float, **cha
     folder = sweep / name
     folder.mkdir(parents=True)
     config = {"model": {"name": model}, "data": {"name": "fer2013"}, "optim": {"lr": lr}, "seed": seed}
+    if "distill" in changes:
+        config["distill"] = changes["distill"]
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     figures = {
         "status": "finished",
@@ -135,3 +137,13 @@ def test_a_folder_without_runs_gets_no_leaderboard(tmp_path: Path) -> None:
     (tmp_path / "half" / "metrics.json").write_text("{")
     assert write_leaderboard(tmp_path) == []
     assert not (tmp_path / "leaderboard.md").exists()
+
+
+def test_what_a_run_learned_from_tells_it_apart(tmp_path: Path) -> None:
+    made_up(tmp_path, "old", "cnn10", 0, 0.5)  # from before there were teachers
+    made_up(tmp_path, "new", "cnn10", 1, 0.6, distill={"teacher": None, "share": 0.7})
+    made_up(tmp_path, "here", "cnn10", 0, 0.7, distill={"teacher": "/here/a.safetensors", "share": 0.5})
+    made_up(tmp_path, "there", "cnn10", 1, 0.8, distill={"teacher": "/there/a.safetensors", "share": 0.5})
+    first, second = rows(collect(tmp_path))
+    assert (first["name"], first["seeds"]) == ("cnn10 (share=0.5, teacher=a.safetensors)", 2)
+    assert second["seeds"] == 2
