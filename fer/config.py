@@ -86,6 +86,7 @@ class ModelConfig:
     name: str = "???"
     network: dict[str, Any] = field(default_factory=dict)
     weights: str | None = None
+    start: str | None = None  # a trained network to start from, see `fer.start`
     input: InputConfig = field(default_factory=InputConfig)
 
 

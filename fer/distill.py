@@ -1,9 +1,7 @@
 """Learning from a trained network: its opinion of every face joins the label (Hinton et al., 2015)."""
 
-import hashlib
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +10,7 @@ from torch import Tensor, nn
 
 from fer.config import DistillConfig
 from fer.errors import FerError
-from fer.weights import TrainedRun, open_run
+from fer.weights import TrainedRun, open_as, origin
 
 log = logging.getLogger(__name__)
 
@@ -69,10 +67,7 @@ def open_teacher(config: DistillConfig, classes: Sequence[str], digest: str) -> 
     """
     if config.teacher is None:
         return None
-    try:
-        run = open_run(Path(config.teacher).expanduser())
-    except FerError as error:
-        raise FerError(f"distill.teacher: {str(error).removeprefix('run: ')}") from error
+    run = open_as("distill.teacher", config.teacher)
     if tuple(classes) != run.trained.classes:
         raise FerError(
             f"distill.teacher: {run.file} tells {', '.join(run.trained.classes)} apart, but the data hold "
@@ -87,8 +82,7 @@ def open_teacher(config: DistillConfig, classes: Sequence[str], digest: str) -> 
             taught or "unknown",
             digest,
         )
-    sha256 = hashlib.sha256(run.file.read_bytes()).hexdigest()
-    record = {"name": run.trained.name, "file": run.file.name, "sha256": sha256, "share": config.share}
+    record = {**origin(run), "share": config.share}
     return Teacher(run.trained.model, config.share, record)
 
 

@@ -27,6 +27,7 @@ from fer.distill import open_teacher
 from fer.errors import FerError, first_line
 from fer.figures import curves, png_bytes
 from fer.runs import environment, make_folder, write_config, write_json
+from fer.start import start_from
 
 log = logging.getLogger(__name__)
 
@@ -116,6 +117,8 @@ class Experiment:
         config, classes = self.config, self.data.all_faces.classes
         channels_last = config.trainer.channels_last
         model = build_model_for(config.model, len(classes), channels_last, self.data.source)
+        start = None if self.resume else config.model.start  # a resumed run has its own weights
+        self.start = None if start is None else start_from(start, model, classes)
         self.multiply_adds = multiply_adds(model, config.data.size)
         if config.trainer.compile:
             model.network.compile()
@@ -198,6 +201,8 @@ class Experiment:
         record = environment(self.config.seed, self.data.digest, self.data.all_faces.source, device)
         if self.classifier.teacher is not None:
             record["teacher"] = self.classifier.teacher.record
+        if self.start is not None:
+            record["start"] = self.start
         path = self.folder / "environment.json"
         if self.resume and path.is_file():
             first = json.loads(path.read_text(encoding="utf-8"))

@@ -68,10 +68,10 @@ def collect(folder: Path) -> list[Run]:
             config = _flat(read_config(path.parent))
             if config.get("data.name") != "ferplus":  # they mean nothing, and older runs have none of them
                 config = {key: value for key, value in config.items() if key not in _FERPLUS_KEYS}
-            if teacher := config.get("distill.teacher"):
-                config["distill.teacher"] = Path(teacher).name  # wherever it lies
-            else:
+            if not config.get("distill.teacher"):
                 config = {key: value for key, value in config.items() if not key.startswith("distill.")}
+            for key in ("distill.teacher", "model.start"):  # older runs have none, and it matters what, not where
+                config[key] = config.get(key) and Path(config[key]).name
             runs.append(Run(path.parent, metrics, {**config, "data.digest": digest}))
     return runs
 

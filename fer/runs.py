@@ -64,6 +64,10 @@ def run_key(config: TrainConfig, digest: str) -> str:
         plain.pop("distill")
     else:
         plain["distill"]["teacher"] = Path(config.distill.teacher).name
+    if config.model.start is None:
+        plain["model"].pop("start")
+    else:
+        plain["model"]["start"] = Path(config.model.start).name
     text = json.dumps([plain, digest], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 

@@ -1,5 +1,6 @@
 """Trained networks to hand on: a small file of half-precision weights that knows what it is, and opens like a run."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -63,6 +64,20 @@ def open_run(path: Path) -> TrainedRun:
     )
 
 
+def open_as(key: str, path: str) -> TrainedRun:
+    """Open what a configuration key names, as `open_run` does; its errors begin with the key."""
+    try:
+        return open_run(Path(path).expanduser())
+    except FerError as error:
+        raise FerError(f"{key}: {str(error).removeprefix('run: ')}") from error
+
+
+def origin(run: TrainedRun) -> dict[str, Any]:
+    """Return what another run notes of this one when it builds on it: name, file and SHA-256."""
+    sha256 = hashlib.sha256(run.file.read_bytes()).hexdigest()
+    return {"name": run.trained.name, "file": run.file.name, "sha256": sha256}
+
+
 def halved(run: TrainedRun) -> TrainedRun:
     """Return a run as a file of weights holds it: in half precision, and without the places of one machine.
 
@@ -117,7 +132,7 @@ def _portable(config: TrainConfig) -> TrainConfig:
         config,
         data=replace(config.data, root=None, cache_dir=None, exclude=None, votes=None, index=None),
         trainer=replace(config.trainer, precision="32-true", accelerator="auto", devices=1),
-        model=replace(config.model, weights=None, network=network),
+        model=replace(config.model, weights=None, start=None, network=network),
         distill=replace(config.distill, teacher=None),
         logs="logs",
         resume=None,
@@ -125,7 +140,7 @@ def _portable(config: TrainConfig) -> TrainConfig:
 
 
 def _without_paths(run: TrainedRun) -> dict[str, Any]:
-    kept = ("seed", "commit", "hardware", "versions", "teacher")
+    kept = ("seed", "commit", "hardware", "versions", "teacher", "start")
     record = {key: run.record[key] for key in kept if key in run.record}
     digest = run.record.get("data", {}).get("digest")
     return {**record, "data": {"source": run.config.data.name, "digest": digest}}

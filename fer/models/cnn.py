@@ -80,17 +80,43 @@ class CNN(nn.Module):
         if depth not in STAGES:
             raise ValueError(f"depth {depth} has no table; known are {', '.join(map(str, STAGES))}")
         layers: list[nn.Module] = []
+        self.stages: list[list[int]] = []  # for each, where its convolution and its pairs stand among the features
         channels = in_channels
         for index, stage in enumerate(STAGES[depth]):
             if index:
                 layers.append(nn.MaxPool2d(2))
             outputs = max(8, round(stage.width * width / 8) * 8)
+            first = len(layers)
             layers += [convolution(channels, outputs, batch_norm), nn.ReLU(inplace=True)]
             layers += [Pair(outputs, residual, batch_norm) for _ in range(stage.pairs)]
+            self.stages.append([first, *range(first + 2, len(layers))])
             channels = outputs
+        self.identical = residual and batch_norm  # new pairs pass on what they are given
         self.features = nn.Sequential(*layers)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(channels, num_classes)
+
+    def grown_from(self, other: nn.Module) -> dict[str, Tensor]:
+        """Return a state with which this network computes what a shallower one does (Chen et al., 2016, "Net2Net").
+
+        The shallower one's layers are taken over; the pairs that it lacks add nothing until they are trained.
+
+        Raises:
+            ValueError: If it is no such network, or is deeper.
+        """
+        if not isinstance(other, CNN):
+            raise ValueError("it is no custom CNN")
+        state = self.state_dict()
+        state.update({name: value for name, value in other.state_dict().items() if name.startswith("head.")})
+        for own, known in zip(self.stages, other.stages, strict=True):
+            if len(known) > len(own):
+                raise ValueError("it is the deeper one")
+            if len(known) < len(own) and not self.identical:
+                raise ValueError("growing needs shortcuts and batch norm")
+            for place, source in zip(own, known, strict=False):
+                layer = other.features[source].state_dict()
+                state.update({f"features.{place}.{name}": value for name, value in layer.items()})
+        return state
 
     @property
     def cam_layer(self) -> nn.Module:

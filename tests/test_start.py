@@ -1,0 +1,103 @@
+"""Trainings that start from trained weights."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+
+from fer.build import build_model
+from fer.errors import FerError
+from fer.labels import EMOTIONS, EMOTIONS_WITH_CONTEMPT
+from fer.models.preprocess import FaceModel
+from fer.runs import run_key
+from fer.start import start_from
+from fer.weights import halved, open_run, save_weights
+from tests.conftest import Sweep, call, composed, quick, run_of
+from tests.test_bad_input import refused
+
+FACES = torch.randint(0, 256, (5, 1, 48, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def built(model: str, *overrides: str, classes: int = 7) -> FaceModel:
+    return build_model(composed(f"model={model}", *overrides).model, classes).eval()
+
+
+def logits(model: FaceModel) -> torch.Tensor:
+    with torch.no_grad():
+        return model.eval()(FACES)
+
+
+@pytest.mark.parametrize("model", ["cnn10", "cnn12", "cnn16"])
+def test_a_network_starts_as_the_shallower_one_that_it_grows_from(model: str, tiny_sweep: Sweep) -> None:
+    folder = run_of(tiny_sweep, "cnn10")
+    network = built(model, "model.network.width=0.25")
+    before = logits(network)
+    record = start_from(str(folder), network, EMOTIONS)
+    known = logits(open_run(folder).trained.model)
+    assert torch.allclose(logits(network), known, atol=1e-5)
+    assert not torch.allclose(before, known, atol=1e-2)
+    assert record["sha256"] == hashlib.sha256((folder / "best.ckpt").read_bytes()).hexdigest()
+    network.train()
+    network(FACES).sum().backward()  # what was added learns all the same
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_other_classes_are_told_apart_anew(tiny_sweep: Sweep) -> None:
+    folder = str(run_of(tiny_sweep, "cnn10"))
+    for classes in (EMOTIONS_WITH_CONTEMPT, EMOTIONS[::-1]):
+        network = built("cnn10", "model.network.width=0.25", classes=len(classes))
+        head = {name: value.clone() for name, value in network.network.head.state_dict().items()}  # type: ignore[union-attr]
+        start_from(folder, network, classes)
+        state = network.network.state_dict()
+        assert all(torch.equal(state[f"head.{name}"], value) for name, value in head.items())
+        trained = open_run(Path(folder)).trained.model.network.state_dict()
+        assert all(torch.equal(state[name], value) for name, value in trained.items() if not name.startswith("head."))
+
+
+@pytest.mark.parametrize(
+    ("source", "model", "words"),
+    [
+        ("cnn12", ("cnn10", "model.network.width=0.25"), "it is the deeper one"),
+        ("cnn10", ("cnn12", "model.network.width=0.25", "model.network.residual=false"), "shortcuts and batch norm"),
+        ("cnn10", ("cnn10", "model.network.width=0.5"), "size mismatch"),
+        ("cnn10", ("mnv2", "model.weights=null"), "Missing key"),
+    ],
+)
+def test_weights_that_do_not_fit(source: str, model: tuple[str, ...], words: str, tiny_sweep: Sweep) -> None:
+    with pytest.raises(FerError, match=words) as caught:
+        start_from(str(run_of(tiny_sweep, source)), built(*model), EMOTIONS)
+    assert str(caught.value).startswith("model.start: ")
+    assert len(str(caught.value)) < 600
+
+
+def test_a_run_starts_from_a_file_and_says_so(tiny_sweep: Sweep, tiny_folder: Path, no_dashboard: None) -> None:
+    file = Path("handed.safetensors")
+    save_weights(halved(open_run(run_of(tiny_sweep, "cnn10"))), file, {})
+    told = call("train.py", *quick(tiny_folder), "model=cnn12", f"model.start={file}", "optim.lr=0", "logs=still")
+    assert told.status == 0, told.err
+    (folder,) = Path("still/cnn12").iterdir()
+    run = open_run(folder)
+    assert run.record["start"] == {
+        "name": "cnn10",
+        "file": file.name,
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+    }
+    assert run.config.model.start == str(file.resolve())
+    save_weights(halved(run), Path("again.safetensors"), {})
+    again = open_run(Path("again.safetensors"))
+    assert again.config.model.start is None
+    assert again.record["start"] == run.record["start"]
+
+
+def test_a_training_is_named_by_what_it_starts_from() -> None:
+    def key(*overrides: str) -> str:
+        return run_key(composed("data=fer2013", *overrides), "digest")
+
+    assert key("model.start=here/a") == key("model.start=there/a")
+    assert len({key(), key("model.start=a"), key("model.start=b")}) == 3
+
+
+def test_a_start_that_is_none(tiny_folder: Path, no_dashboard: None) -> None:
+    refused(call("train.py", *quick(tiny_folder), "model.start=no.safetensors"), "model.start: there is no file")
+    assert not Path("logs").exists()
