@@ -120,6 +120,7 @@ class Experiment:
         start = None if self.resume else config.model.start  # a resumed run has its own weights
         self.start = None if start is None else start_from(start, model, classes)
         self.multiply_adds = multiply_adds(model, config.data.size)
+        model.remember()
         if config.trainer.compile:
             model.network.compile()
         return EmotionClassifier(

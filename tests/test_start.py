@@ -25,7 +25,8 @@ def built(model: str, *overrides: str, classes: int = 7) -> FaceModel:
 
 def logits(model: FaceModel) -> torch.Tensor:
     with torch.no_grad():
-        return model.eval()(FACES)
+        found: torch.Tensor = model.eval()(FACES)
+    return found
 
 
 @pytest.mark.parametrize("model", ["cnn10", "cnn12", "cnn16"])

@@ -108,6 +108,8 @@ class MobileNet(nn.Module):
         hidden: Width of the hidden layer.
         dropout: Probability of dropping a feature, before each of the head's two layers.
         backbone_lr: Learning rate of the backbone's trained layers, as a share of the head's.
+        remember: Faces whose pooled features training keeps in memory, 14 KB each with the default taps, so that the
+            backbone computes each view of a face once; see `fer.models.memo`. For a wholly frozen backbone.
     """
 
     def __init__(
@@ -121,10 +123,14 @@ class MobileNet(nn.Module):
         hidden: int = 512,
         dropout: float = 0.3,
         backbone_lr: float = 0.1,
+        remember: int = 0,
     ) -> None:
         super().__init__()
         if in_channels != 3:
             raise ValueError("MobileNetV2 takes three channels: set model.input.channels=3")
+        if remember and trainable_layers:
+            raise ValueError("remember needs a frozen backbone: set trainable_layers=0")
+        self.remember = remember
         self.features: nn.Sequential = mobilenet_v2(weights=None).features
         load_backbone(self.features, weights)
         self.taps = tuple(taps)
@@ -191,10 +197,14 @@ class MobileNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map pictures, float (N, 3, H, W), to logits (N, num_classes)."""
+        logits: Tensor = self.head(self.pooled(x))
+        return logits
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """Map pictures, float (N, 3, H, W), to what the head sees of them, (N, D)."""
         tapped = []
         for index, block in enumerate(self.features):
             x = block(x)
             if index in self.grids:
                 tapped.append(F.adaptive_avg_pool2d(x, self.grids[index]).flatten(1))
-        logits: Tensor = self.head(torch.cat(tapped, dim=1))
-        return logits
+        return torch.cat(tapped, dim=1)

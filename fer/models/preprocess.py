@@ -1,10 +1,13 @@
 """The first layer of every model: from grey bytes to what its network expects, on the device."""
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from fer.models.memo import Memo
 
 
 class Preprocess(nn.Module):
@@ -40,6 +43,22 @@ class Preprocess(nn.Module):
         return (pixels - self.mean) / self.std
 
 
+@runtime_checkable
+class Remembering(Protocol):
+    """A network whose frozen part is worth computing once for each face.
+
+    Attributes:
+        remember: For how many faces; 0 for none.
+        head: Maps what `pooled` gives, float (N, D), to logits (N, C).
+    """
+
+    remember: int
+    head: nn.Module
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """Map pictures, float (N, channels, size, size), to the frozen part's features, (N, D)."""
+
+
 class FaceModel(nn.Module):
     """A network behind its preprocessing: uint8 faces in, logits out.
 
@@ -54,9 +73,24 @@ class FaceModel(nn.Module):
         self.preprocess = preprocess
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.network = network.to(memory_format=self.memory_format)
+        self.memo: Memo | None = None
+
+    def remember(self) -> None:
+        """From now on compute what is frozen once for each face, if the network says of how many it wants that."""
+        if isinstance(self.network, Remembering) and self.network.remember:
+            self.memo = Memo(self.network.remember)
 
     def forward(self, faces: Tensor) -> Tensor:
         """Map faces, uint8 (N, 1, H, W), to logits (N, C)."""
-        pixels: Tensor = self.preprocess(faces)
-        logits: Tensor = self.network(pixels.contiguous(memory_format=self.memory_format))
+        logits: Tensor
+        tracing = torch.jit.is_tracing()  # type: ignore[no-untyped-call,attr-defined]
+        if self.memo is None or tracing or not isinstance(self.network, Remembering):
+            logits = self.network(self._pixels(faces))
+        else:
+            frozen = self.network.pooled
+            logits = self.network.head(self.memo(faces, lambda faces: frozen(self._pixels(faces))))
         return logits
+
+    def _pixels(self, faces: Tensor) -> Tensor:
+        pixels: Tensor = self.preprocess(faces)
+        return pixels.contiguous(memory_format=self.memory_format)
