@@ -95,8 +95,9 @@ def export(plain: DictConfig) -> None:
             raise FerError(f"file: '{file}' must end in .safetensors")
         original = open_run(Path(config.run))
         run = halved(original)
-        evaluator = Evaluator("val", config.accelerator, config.data_root or original.config.data.root)
-        result = evaluator.score(run)
+        # the copy to hand on does not know any more where this machine has the data
+        here = run._replace(config=replace(run.config, data=original.config.data))
+        result = Evaluator("val", config.accelerator, config.data_root).score(here)
         accuracies = {view: scores.accuracy for view, scores in result.scores.items()}
         run.trained.model.cpu()
         save_weights(run, file, {"split": "val", "pictures": result.scores["plain"].count, "accuracy": accuracies})

@@ -1,6 +1,8 @@
 """FER+ from the command to the report: each target trains, and eight classes reach everything that is written."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from fer.experiment import Experiment, InterruptedRunError
 from fer.labels import EMOTIONS, EMOTIONS_WITH_CONTEMPT
 from fer.runs import run_key
 from fer.weights import open_run
-from tests.conftest import call, composed
+from tests.conftest import ROOT, call, composed
 from tests.data.layouts import write_table, write_votes
 from tests.test_bad_input import refused
 from tests.test_experiment import StopAt, assert_same, weights
@@ -100,6 +102,19 @@ def test_a_sweep_and_its_reports_know_the_eight_classes(root: Path, caplog: pyte
     moved = root.rename(root.with_name("moved"))
     told = call("evaluate.py", f"run={runs[0]}", f"data_root={moved}", "split=train")
     assert told.status == 0, told.err
+
+
+def test_an_export_finds_the_votes_where_the_run_did(root: Path) -> None:
+    votes = (root / "fer2013new.csv").rename(root.parent / "votes.csv")
+    told = call("train.py", "data=ferplus", f"data.root={root}", f"data.votes={votes}", "trainer.max_epochs=1", *SMALL)
+    assert told.status == 0, told.err
+    (run,) = Path("logs/cnn10").iterdir()
+    command = [sys.executable, "-m", "fer.export", f"run={run.resolve()}", f"file={root.parent / 'a.safetensors'}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    handed = open_run(root.parent / "a.safetensors")
+    assert handed.trained.classes == EMOTIONS_WITH_CONTEMPT
+    assert handed.config.data.votes is None  # a place of this machine
 
 
 def test_missing_votes_end_with_one_sentence_and_leave_nothing(root: Path) -> None:

@@ -6,18 +6,27 @@ import pytest
 import torch
 
 from fer.data.faces import Faces
+from fer.data.ferplus import join_votes
 from fer.leaderboard import REFERENCE
 from fer.weights import measured, open_run
-from tests.conftest import ROOT
+from tests.conftest import REAL, ROOT
 
 FILES = sorted((ROOT / "weights").glob("*.safetensors"))
+
+
+# the validation accuracy of the Keras networks on FER2013; the best that the authors of FER+ report, on its test
+BARS = {**{name: reference.val_acc for name, reference in REFERENCE.items()}, "cnn10_ferplus": 0.8499}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)
 def test_the_weights_repeat_their_accuracy(file: Path, real_faces: Faces) -> None:
     run = open_run(file)
-    assert run.record["data"]["digest"] == real_faces.digest()
-    val = real_faces.split("val")
+    faces, data = real_faces, run.config.data
+    if data.name == "ferplus":
+        votes, index = REAL / "fer2013new.csv", REAL / "index.csv"
+        faces = join_votes(faces, votes, index, contempt=data.contempt, target=data.target, filters=data.filters)
+    assert run.record["data"]["digest"] == faces.digest()
+    val = faces.split("val")
     hits = 0
     with torch.inference_mode():
         for start in range(0, len(val), 256):
@@ -29,5 +38,5 @@ def test_the_weights_repeat_their_accuracy(file: Path, real_faces: Faces) -> Non
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)
 def test_the_weights_beat_the_reference(file: Path) -> None:
-    assert measured(file)["accuracy"]["plain"] > REFERENCE[file.stem].val_acc
+    assert measured(file)["accuracy"]["plain"] > BARS[file.stem]
     assert file.stat().st_size < 13e6
