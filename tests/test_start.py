@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
+from safetensors.torch import save_file
 
 from fer.build import build_model
 from fer.errors import FerError
 from fer.labels import EMOTIONS, EMOTIONS_WITH_CONTEMPT
+from fer.models.mobilenet import MobileNet
 from fer.models.preprocess import FaceModel
 from fer.runs import run_key
 from fer.start import start_from
@@ -56,13 +59,33 @@ def test_other_classes_are_told_apart_anew(tiny_sweep: Sweep) -> None:
         assert all(torch.equal(state[name], value) for name, value in trained.items() if not name.startswith("head."))
 
 
+def mobile(layers: int, backbone: str | None) -> FaceModel:
+    options = (f"model.weights={backbone or 'null'}", "model.input.size=64", "model.network.hidden=16")
+    return built("mnv2", *options, f"model.network.trainable_layers={layers}")
+
+
+def test_a_backbone_is_freed_behind_a_trained_head() -> None:
+    source = torchvision.models.mobilenet_v2(weights=None)
+    save_file(source.state_dict(), "backbone.safetensors")
+    frozen, freed = mobile(0, "backbone.safetensors"), mobile(30, "backbone.safetensors")
+    assert isinstance(frozen.network, MobileNet) and isinstance(freed.network, MobileNet)
+    assert not torch.allclose(logits(frozen), logits(freed), atol=1e-2)
+    freed.network.load_state_dict(freed.network.grown_from(frozen.network))
+    assert torch.allclose(logits(frozen), logits(freed), atol=1e-3)
+    assert freed.network.grown_from(freed.network).keys() == freed.network.state_dict().keys()
+    with pytest.raises(ValueError, match="other trained layers"):
+        frozen.network.grown_from(freed.network)
+    with pytest.raises(ValueError, match="another backbone"):
+        mobile(30, None).network.grown_from(frozen.network)  # type: ignore[operator]
+
+
 @pytest.mark.parametrize(
     ("source", "model", "words"),
     [
         ("cnn12", ("cnn10", "model.network.width=0.25"), "it is the deeper one"),
         ("cnn10", ("cnn12", "model.network.width=0.25", "model.network.residual=false"), "shortcuts and batch norm"),
         ("cnn10", ("cnn10", "model.network.width=0.5"), "size mismatch"),
-        ("cnn10", ("mnv2", "model.weights=null"), "Missing key"),
+        ("cnn10", ("mnv2", "model.weights=null"), "it is no MobileNetV2"),
     ],
 )
 def test_weights_that_do_not_fit(source: str, model: tuple[str, ...], words: str, tiny_sweep: Sweep) -> None:

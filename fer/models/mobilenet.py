@@ -195,6 +195,27 @@ class MobileNet(nn.Module):
         if backbone:
             yield self.backbone_lr, backbone
 
+    def grown_from(self, other: nn.Module) -> dict[str, Tensor]:
+        """Return a state with which this network computes what one with the same or a wholly frozen backbone does.
+
+        Training the head first and some of the backbone then spares the backbone the gradients of a random head.
+
+        Raises:
+            ValueError: If it is no such network, or another backbone lies behind its head.
+        """
+        if not isinstance(other, MobileNet):
+            raise ValueError("it is no MobileNetV2")
+        own, known = self.state_dict(), other.state_dict()
+        if set(own) == set(known):
+            return known
+        if other.trained:
+            raise ValueError("it has other trained layers")
+        for name, parameter in self.features.named_parameters(prefix="features"):
+            # what this network froze is folded as it is there; its trained layers hold what is folded away there
+            if not parameter.requires_grad and not torch.allclose(parameter, known[name], rtol=1e-2, atol=1e-2):
+                raise ValueError("its head was trained on another backbone; give that with model.weights")
+        return {**own, **{name: value for name, value in known.items() if name.startswith("head.")}}
+
     def forward(self, x: Tensor) -> Tensor:
         """Map pictures, float (N, 3, H, W), to logits (N, num_classes)."""
         logits: Tensor = self.head(self.pooled(x))
