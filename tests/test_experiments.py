@@ -12,7 +12,7 @@ NAMES = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_experiment_is_sound(name: str) -> None:
-    config = composed(f"experiment={name}", "model=cnn10")
+    config = composed(f"experiment={name}", "model=cnn10", "model.start=run")
     validate(config)
     transforms = build_transforms(config.data.augment)
     assert len(transforms) == sum(value is not None for value in config.data.augment.transforms.values())

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torchvision
 from safetensors.torch import save_file
 
 from fer.build import build_model
@@ -17,6 +16,7 @@ from fer.runs import run_key
 from fer.start import start_from
 from fer.weights import halved, open_run, save_weights
 from tests.conftest import Sweep, call, composed, quick, run_of
+from tests.models.test_mobilenet import backbone
 from tests.test_bad_input import refused
 
 FACES = torch.randint(0, 256, (5, 1, 48, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -59,14 +59,13 @@ def test_other_classes_are_told_apart_anew(tiny_sweep: Sweep) -> None:
         assert all(torch.equal(state[name], value) for name, value in trained.items() if not name.startswith("head."))
 
 
-def mobile(layers: int, backbone: str | None) -> FaceModel:
-    options = (f"model.weights={backbone or 'null'}", "model.input.size=64", "model.network.hidden=16")
+def mobile(layers: int, weights: str | None) -> FaceModel:
+    options = (f"model.weights={weights or 'null'}", "model.input.size=64", "model.network.hidden=16")
     return built("mnv2", *options, f"model.network.trainable_layers={layers}")
 
 
 def test_a_backbone_is_freed_behind_a_trained_head() -> None:
-    source = torchvision.models.mobilenet_v2(weights=None)
-    save_file(source.state_dict(), "backbone.safetensors")
+    save_file(backbone().state_dict(), "backbone.safetensors")
     frozen, freed = mobile(0, "backbone.safetensors"), mobile(30, "backbone.safetensors")
     assert isinstance(frozen.network, MobileNet) and isinstance(freed.network, MobileNet)
     assert not torch.allclose(logits(frozen), logits(freed), atol=1e-2)
