@@ -1,6 +1,5 @@
 """Learning from a trained network: its opinion of every face joins the label (Hinton et al., 2015)."""
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +9,7 @@ from torch import Tensor, nn
 
 from fer.config import DistillConfig
 from fer.errors import FerError
-from fer.weights import TrainedRun, open_as, origin
-
-log = logging.getLogger(__name__)
+from fer.weights import open_as, origin, warn_of_other_data
 
 
 class Teacher:
@@ -73,19 +70,6 @@ def open_teacher(config: DistillConfig, classes: Sequence[str], digest: str) -> 
             f"distill.teacher: {run.file} tells {', '.join(run.trained.classes)} apart, but the data hold "
             f"{', '.join(classes)}; a teacher needs the same classes in the same order"
         )
-    taught = _digest(run)
-    if taught != digest:
-        log.warning(
-            "distill.teacher: %s learned from other data (%s) than these (%s); if these data's validation or test "
-            "pictures were among them, the student's scores are worth nothing.",
-            run.file,
-            taught or "unknown",
-            digest,
-        )
+    warn_of_other_data("distill.teacher", run, digest)
     record = {**origin(run), "share": config.share}
     return Teacher(run.trained.model, config.share, record)
-
-
-def _digest(run: TrainedRun) -> str | None:
-    data = run.record.get("data")
-    return data.get("digest") if isinstance(data, dict) else None

@@ -75,6 +75,8 @@ def validate(config: TrainConfig) -> None:
     choose(config.optim.class_weights, ("none", "balanced"), "optim.class_weights")
     choose(config.trainer.monitor, tuple(MONITORS), "trainer.monitor")
     choose(config.trainer.precision, ("auto", "32-true", "bf16-mixed", "16-mixed"), "trainer.precision")
+    if config.trainer.compile and config.model.network.get("remember"):
+        raise FerError("trainer.compile: does nothing for a head on remembered features; leave one of the two out")
     epochs = config.trainer.max_epochs
     if epochs != "auto" and (not isinstance(epochs, int) or epochs < 1):
         raise FerError(f"trainer.max_epochs: '{epochs}' is neither 'auto' nor a positive number")
@@ -118,7 +120,7 @@ class Experiment:
         channels_last = config.trainer.channels_last
         model = build_model_for(config.model, len(classes), channels_last, self.data.source)
         start = None if self.resume else config.model.start  # a resumed run has its own weights
-        self.start = None if start is None else start_from(start, model, classes)
+        self.start = None if start is None else start_from(start, model, classes, self.data.digest)
         self.multiply_adds = multiply_adds(model, config.data.size)
         model.remember()
         if config.trainer.compile:
@@ -207,6 +209,8 @@ class Experiment:
         path = self.folder / "environment.json"
         if self.resume and path.is_file():
             first = json.loads(path.read_text(encoding="utf-8"))
+            if first.get("teacher") != record.get("teacher"):
+                raise FerError("distill.teacher: it is not the one any more that this run began with; put that back")
             record = {**first, "resumed": [*first.get("resumed", []), record]}
         write_json(path, record)
         return record

@@ -12,7 +12,7 @@ from rich.table import Table
 from fer.config import FERPLUS_KEYS
 from fer.figures import leaderboard, png_bytes
 from fer.files import csv_text, write_whole
-from fer.runs import INERT, read_config, read_metrics
+from fer.runs import INERT, read_config, read_environment, read_metrics
 
 
 class Reference(NamedTuple):
@@ -70,10 +70,19 @@ def collect(folder: Path) -> list[Run]:
                 config = {key: value for key, value in config.items() if key not in _FERPLUS_KEYS}
             if not config.get("distill.teacher"):
                 config = {key: value for key, value in config.items() if not key.startswith("distill.")}
+            if not config.get("model.network.remember"):
+                config.pop("model.network.remember", None)
+            record = read_environment(path.parent)
             for key in ("distill.teacher", "model.start"):  # older runs have none, and it matters what, not where
-                config[key] = config.get(key) and Path(config[key]).name
+                config[key] = config.get(key) and _built_on(str(config[key]), record.get(key.split(".")[1]))
             runs.append(Run(path.parent, metrics, {**config, "data.digest": digest}))
     return runs
+
+
+def _built_on(path: str, origin: Any) -> str:
+    """Return the name of the trained network that a run built on, with the beginning of its SHA-256."""
+    digest = str(origin.get("sha256", ""))[:7] if isinstance(origin, dict) else ""
+    return Path(path).name + (f"@{digest}" if digest else "")
 
 
 def _flat(config: DictConfig) -> dict[str, Any]:

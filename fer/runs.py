@@ -63,13 +63,24 @@ def run_key(config: TrainConfig, digest: str) -> str:
     if config.distill.teacher is None:
         plain.pop("distill")
     else:
-        plain["distill"]["teacher"] = Path(config.distill.teacher).name
+        plain["distill"]["teacher"] = _content(config.distill.teacher)
     if config.model.start is None:
         plain["model"].pop("start")
     else:
-        plain["model"]["start"] = Path(config.model.start).name
+        plain["model"]["start"] = _content(config.model.start)
+    if not plain["model"]["network"].get("remember"):  # likewise
+        plain["model"]["network"].pop("remember", None)
     text = json.dumps([plain, digest], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+def _content(path: str) -> str:
+    """Return what tells a trained network from others, wherever it lies; the path where there is none."""
+    file = Path(path)
+    try:
+        return hashlib.sha256((file / "best.ckpt" if file.is_dir() else file).read_bytes()).hexdigest()
+    except OSError:  # which is said when it is opened
+        return path
 
 
 def single_folder(config: TrainConfig) -> Path:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from fer.errors import FerError
 from fer.models.preprocess import FaceModel
-from fer.weights import open_as, origin
+from fer.weights import open_as, origin, warn_of_other_data
 
 
 @runtime_checkable
@@ -18,15 +18,16 @@ class Growing(Protocol):
         """Return a state of this network's with which it computes what `other` computes; ValueError if none does."""
 
 
-def start_from(path: str, model: FaceModel, classes: Sequence[str]) -> dict[str, Any]:
+def start_from(path: str, model: FaceModel, classes: Sequence[str], digest: str) -> dict[str, Any]:
     """Give a model the weights of a trained one.
 
-    Where the classes differ, the layer that tells them apart keeps its random start.
+    Where the classes differ, the last layer, which tells them apart, keeps its random start.
 
     Args:
         path: The folder of a run, or a file of weights.
         model: What is about to be trained: the same network, or one that grows from that.
         classes: The model's classes in label order.
+        digest: Of the data that it is to be trained on.
 
     Returns:
         What a run notes of where it started.
@@ -35,20 +36,29 @@ def start_from(path: str, model: FaceModel, classes: Sequence[str]) -> dict[str,
         FerError: If there is no trained network, or one that does not fit.
     """
     run = open_as("model.start", path)
-    known, own = run.trained.model.network, model.network.state_dict()
+    known = run.trained.model.network
     try:
         state = dict(model.network.grown_from(known) if isinstance(model.network, Growing) else known.state_dict())
         if tuple(classes) != run.trained.classes:
-            counts = (len(run.trained.classes), len(classes))
-            state = {name: own[name] if _tells_apart(name, state, own, counts) else state[name] for name in state}
+            state |= _last_layer(model.network.state_dict(), len(classes))
         model.network.load_state_dict(state)
+        if not model.preprocess.agrees(run.trained.model.preprocess):
+            raise ValueError("it expects its pictures otherwise (model.input)")
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise FerError(f"model.start: the weights in {run.file} ({run.trained.name}) do not fit: {reason}") from error
+    warn_of_other_data("model.start", run, digest)
     return origin(run)
 
 
-def _tells_apart(name: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor], counts: tuple[int, int]) -> bool:
-    """Return whether a tensor belongs to the last layer: a row for each class, and no other module behind it."""
-    last = name.rpartition(".")[0] == list(own)[-1].rpartition(".")[0]
-    return last and name in own and (len(state[name]), len(own[name])) == counts
+def _last_layer(state: Mapping[str, Tensor], classes: int) -> dict[str, Tensor]:
+    """Return what belongs to a network's last layer.
+
+    Raises:
+        ValueError: If that is none with a row for each class.
+    """
+    layer = list(state)[-1].rpartition(".")[0]
+    found = {name: value for name, value in state.items() if name.rpartition(".")[0] == layer}
+    if any(value.ndim == 0 or len(value) != classes for value in found.values()):
+        raise ValueError("the classes differ, and its last layer is not what tells them apart")
+    return found

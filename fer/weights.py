@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from fer.checkpoint import Trained, load_trained
 from fer.config import TrainConfig, checked
 from fer.errors import FerError, first_line
 from fer.runs import read_config, read_environment
+
+log = logging.getLogger(__name__)
 
 SUFFIX = ".safetensors"
 KEY = "fer-lightning"
@@ -58,10 +61,17 @@ def open_run(path: Path) -> TrainedRun:
         config,
         load_trained(path / "best.ckpt", config.model),
         read_environment(path),
-        read_rows(history) if history.is_file() else [],
+        _read_history(history),
         path,
         path / "best.ckpt",
     )
+
+
+def _read_history(path: Path) -> list[dict[str, float]]:
+    try:
+        return read_rows(path) if path.is_file() else []
+    except (OSError, ValueError) as error:
+        raise FerError(f"run: '{path}' is damaged and cannot be read ({first_line(error)})") from error
 
 
 def open_as(key: str, path: str) -> TrainedRun:
@@ -76,6 +86,21 @@ def origin(run: TrainedRun) -> dict[str, Any]:
     """Return what another run notes of this one when it builds on it: name, file and SHA-256."""
     sha256 = hashlib.sha256(run.file.read_bytes()).hexdigest()
     return {"name": run.trained.name, "file": run.file.name, "sha256": sha256}
+
+
+def warn_of_other_data(key: str, run: TrainedRun, digest: str) -> None:
+    """Say so where a trained network learned from other data than those with this digest."""
+    data = run.record.get("data")
+    learned = data.get("digest") if isinstance(data, dict) else None
+    if learned != digest:
+        log.warning(
+            "%s: %s learned from other data (%s) than these (%s); had it seen pictures that validate or test here, the "
+            "scores would be worth nothing.",
+            key,
+            run.file,
+            learned or "unknown",
+            digest,
+        )
 
 
 def halved(run: TrainedRun) -> TrainedRun:
@@ -183,7 +208,8 @@ def _open_weights(path: Path) -> TrainedRun:
         model = rebuild_model(plain_model(config.model, len(classes), config.trainer.channels_last))
         with safe_open(path, "pt") as file:
             model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118  # no dict
-    except (KeyError, TypeError, RuntimeError) as error:
+        trained = Trained(model.eval(), config.model.name, classes, int(content["epoch"]))
+        record = dict(content["record"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise FerError(f"run: '{path}' does not fit the network it names ({first_line(error)})") from error
-    trained = Trained(model.eval(), config.model.name, classes, int(content["epoch"]))
-    return TrainedRun(config, trained, content["record"], [], Path(config.logs) / "weights" / path.stem, path)
+    return TrainedRun(config, trained, record, [], Path(config.logs) / "weights" / path.stem, path)

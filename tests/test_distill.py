@@ -15,9 +15,9 @@ from fer.config import DistillConfig, OptimConfig, TrainConfig, checked
 from fer.distill import Teacher, open_teacher
 from fer.errors import FerError
 from fer.labels import EMOTIONS
-from fer.runs import read_config, read_environment, run_key
+from fer.runs import read_config, read_environment
 from fer.weights import halved, open_run, save_weights
-from tests.conftest import Sweep, call, composed, quick, run_of
+from tests.conftest import Sweep, call, quick, run_of
 from tests.test_bad_input import refused
 
 
@@ -97,23 +97,22 @@ def test_a_run_learns_from_a_run_and_from_a_file(tiny_sweep: Sweep, tiny_folder:
     assert str(file.parent) not in json.dumps(student.record)
 
 
+def test_a_run_goes_on_with_its_own_teacher_alone(tiny_sweep: Sweep, tiny_folder: Path, no_dashboard: None) -> None:
+    teacher = Path("teacher.safetensors")
+    save_weights(halved(open_run(run_of(tiny_sweep, "cnn10"))), teacher, {})
+    arguments = (*quick(tiny_folder), "model=cnn12", f"distill.teacher={teacher}")
+    assert call("train.py", *arguments).status == 0
+    (folder,) = Path("logs/cnn12").iterdir()
+    (folder / "metrics.json").unlink()  # as if it had been stopped
+    save_weights(halved(open_run(run_of(tiny_sweep, "cnn10"))), teacher, {"another": 1})
+    refused(call("train.py", f"resume={folder}"), "distill.teacher: ", "put that back")
+
+
 def test_a_teacher_of_other_data_is_told_of(tiny_sweep: Sweep, caplog: pytest.LogCaptureFixture) -> None:
     config = DistillConfig(str(run_of(tiny_sweep, "cnn10")))
     with caplog.at_level(logging.WARNING):
         assert open_teacher(config, EMOTIONS, "another") is not None
     assert "learned from other data" in caplog.text
-
-
-def test_a_training_is_named_by_its_teacher_but_not_by_its_place() -> None:
-    def key(*overrides: str) -> str:
-        return run_key(composed("data=fer2013", *overrides), "digest")
-
-    assert key("distill.teacher=here/a") == key("distill.teacher=there/a")
-    assert (
-        len({key(), key("distill.teacher=a"), key("distill.teacher=b"), key("distill.teacher=a", "distill.share=1")})
-        == 4
-    )
-    assert key() == key("distill.share=0.1")  # of no teacher
 
 
 @pytest.mark.parametrize(

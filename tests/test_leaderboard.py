@@ -20,6 +20,7 @@ def made_up(sweep: Path, name: str, model: str, seed: int, val_acc: float, **cha
     config = {"model": {"name": model}, "data": {"name": "fer2013"}, "optim": {"lr": lr}, "seed": seed}
     if "distill" in changes:
         config["distill"] = changes["distill"]
+        write_json(folder / "environment.json", {"teacher": {"sha256": changes.get("sha256", "")}})
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     figures = {
         "status": "finished",
@@ -140,10 +141,17 @@ def test_a_folder_without_runs_gets_no_leaderboard(tmp_path: Path) -> None:
 
 
 def test_what_a_run_learned_from_tells_it_apart(tmp_path: Path) -> None:
+    taught = {"teacher": "/here/a.safetensors", "share": 0.5}
     made_up(tmp_path, "old", "cnn10", 0, 0.5)  # from before there were teachers
     made_up(tmp_path, "new", "cnn10", 1, 0.6, distill={"teacher": None, "share": 0.7})
-    made_up(tmp_path, "here", "cnn10", 0, 0.7, distill={"teacher": "/here/a.safetensors", "share": 0.5})
-    made_up(tmp_path, "there", "cnn10", 1, 0.8, distill={"teacher": "/there/a.safetensors", "share": 0.5})
-    first, second = rows(collect(tmp_path))
-    assert (first["name"], first["seeds"]) == ("cnn10 (share=0.5, teacher=a.safetensors)", 2)
-    assert second["seeds"] == 2
+    made_up(tmp_path, "here", "cnn10", 0, 0.8, distill=taught, sha256="1234567890")
+    made_up(
+        tmp_path, "there", "cnn10", 1, 0.8, distill={**taught, "teacher": "/there/a.safetensors"}, sha256="1234567890"
+    )
+    made_up(tmp_path, "other", "cnn10", 0, 0.7, distill=taught, sha256="abcdefghij")
+    made_up(tmp_path, "bad", "cnn10", 0, 0.1, distill={"teacher": 7, "share": 0.5})
+    first, second, third, last = rows(collect(tmp_path))
+    assert (first["name"], first["seeds"]) == ("cnn10 (share=0.5, teacher=a.safetensors@1234567)", 2)
+    assert (second["name"], second["seeds"]) == ("cnn10 (share=0.5, teacher=a.safetensors@abcdefg)", 1)
+    assert third["seeds"] == 2
+    assert last["name"] == "cnn10 (share=0.5, teacher=7)"

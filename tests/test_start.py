@@ -37,7 +37,7 @@ def test_a_network_starts_as_the_shallower_one_that_it_grows_from(model: str, ti
     folder = run_of(tiny_sweep, "cnn10")
     network = built(model, "model.network.width=0.25")
     before = logits(network)
-    record = start_from(str(folder), network, EMOTIONS)
+    record = start_from(str(folder), network, EMOTIONS, "another")
     known = logits(open_run(folder).trained.model)
     assert torch.allclose(logits(network), known, atol=1e-5)
     assert not torch.allclose(before, known, atol=1e-2)
@@ -52,7 +52,7 @@ def test_other_classes_are_told_apart_anew(tiny_sweep: Sweep) -> None:
     for classes in (EMOTIONS_WITH_CONTEMPT, EMOTIONS[::-1]):
         network = built("cnn10", "model.network.width=0.25", classes=len(classes))
         head = {name: value.clone() for name, value in network.network.head.state_dict().items()}  # type: ignore[union-attr]
-        start_from(folder, network, classes)
+        start_from(folder, network, classes, "another")
         state = network.network.state_dict()
         assert all(torch.equal(state[f"head.{name}"], value) for name, value in head.items())
         trained = open_run(Path(folder)).trained.model.network.state_dict()
@@ -82,14 +82,15 @@ def test_a_backbone_is_freed_behind_a_trained_head() -> None:
     ("source", "model", "words"),
     [
         ("cnn12", ("cnn10", "model.network.width=0.25"), "it is the deeper one"),
-        ("cnn10", ("cnn12", "model.network.width=0.25", "model.network.residual=false"), "shortcuts and batch norm"),
         ("cnn10", ("cnn10", "model.network.width=0.5"), "size mismatch"),
+        ("cnn10", ("cnn10", "model.network.width=0.25", "model.input.mean=[0.3]"), "expects its pictures otherwise"),
+        ("cnn10", ("cnn10", "model.network.width=0.25", "model.network.residual=false"), "no shortcuts"),
         ("cnn10", ("mnv2", "model.weights=null"), "it is no MobileNetV2"),
     ],
 )
 def test_weights_that_do_not_fit(source: str, model: tuple[str, ...], words: str, tiny_sweep: Sweep) -> None:
     with pytest.raises(FerError, match=words) as caught:
-        start_from(str(run_of(tiny_sweep, source)), built(*model), EMOTIONS)
+        start_from(str(run_of(tiny_sweep, source)), built(*model), EMOTIONS, "")
     assert str(caught.value).startswith("model.start: ")
     assert len(str(caught.value)) < 600
 
@@ -113,12 +114,18 @@ def test_a_run_starts_from_a_file_and_says_so(tiny_sweep: Sweep, tiny_folder: Pa
     assert again.record["start"] == run.record["start"]
 
 
-def test_a_training_is_named_by_what_it_starts_from() -> None:
+def test_a_training_is_named_by_what_it_starts_from_wherever_that_lies() -> None:
     def key(*overrides: str) -> str:
         return run_key(composed("data=fer2013", *overrides), "digest")
 
-    assert key("model.start=here/a") == key("model.start=there/a")
-    assert len({key(), key("model.start=a"), key("model.start=b")}) == 3
+    for place, content in (("here", b"1"), ("there", b"1"), ("elsewhere", b"2")):
+        Path(place).mkdir()
+        Path(place, "a").write_bytes(content)
+    for option in ("model.start", "distill.teacher"):
+        assert key(f"{option}=here/a") == key(f"{option}=there/a")
+        assert len({key(), key(f"{option}=here/a"), key(f"{option}=elsewhere/a"), key(f"{option}=nowhere/a")}) == 4
+    assert key() == key("distill.share=0.1")  # of no teacher
+    assert key("model=mnv2") != key("model=mnv2", "model.network.remember=9")
 
 
 def test_a_start_that_is_none(tiny_folder: Path, no_dashboard: None) -> None:

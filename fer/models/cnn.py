@@ -91,6 +91,7 @@ class CNN(nn.Module):
             layers += [Pair(outputs, residual, batch_norm) for _ in range(stage.pairs)]
             self.stages.append([first, *range(first + 2, len(layers))])
             channels = outputs
+        self.residual = residual
         self.identical = residual and batch_norm  # new pairs pass on what they are given
         self.features = nn.Sequential(*layers)
         self.dropout = nn.Dropout(dropout)
@@ -106,6 +107,8 @@ class CNN(nn.Module):
         """
         if not isinstance(other, CNN):
             raise ValueError("it is no custom CNN")
+        if other.residual != self.residual:
+            raise ValueError("one of the two has no shortcuts")
         state = self.state_dict()
         state.update({name: value for name, value in other.state_dict().items() if name.startswith("head.")})
         for own, known in zip(self.stages, other.stages, strict=True):

@@ -219,8 +219,7 @@ class MobileNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map pictures, float (N, 3, H, W), to logits (N, num_classes)."""
-        logits: Tensor = self.head(self.pooled(x))
-        return logits
+        return self.classified(self.pooled(x))
 
     def pooled(self, x: Tensor) -> Tensor:
         """Map pictures, float (N, 3, H, W), to what the head sees of them, (N, D)."""
@@ -230,3 +229,8 @@ class MobileNet(nn.Module):
             if index in self.grids:
                 tapped.append(F.adaptive_avg_pool2d(x, self.grids[index]).flatten(1))
         return torch.cat(tapped, dim=1)
+
+    def classified(self, features: Tensor) -> Tensor:
+        """Map what the head sees, float (N, D), to logits (N, num_classes)."""
+        logits: Tensor = self.head(features)
+        return logits

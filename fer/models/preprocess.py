@@ -34,6 +34,12 @@ class Preprocess(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
 
+    def agrees(self, other: "Preprocess") -> bool:
+        """Return whether another does the same, but for what half precision rounds away."""
+        if (self.size, self.channels) != (other.size, other.channels):
+            return False
+        return torch.allclose(self.mean, other.mean, atol=1e-3) and torch.allclose(self.std, other.std, atol=1e-3)
+
     def forward(self, faces: Tensor) -> Tensor:
         """Map faces, uint8 (N, 1, H, W), to float32 (N, channels, size, size)."""
         pixels = faces.to(torch.float32) / 255
@@ -49,14 +55,15 @@ class Remembering(Protocol):
 
     Attributes:
         remember: For how many faces; 0 for none.
-        head: Maps what `pooled` gives, float (N, D), to logits (N, C).
     """
 
     remember: int
-    head: nn.Module
 
     def pooled(self, x: Tensor) -> Tensor:
         """Map pictures, float (N, channels, size, size), to the frozen part's features, (N, D)."""
+
+    def classified(self, features: Tensor) -> Tensor:
+        """Map these features, float (N, D), to logits (N, C)."""
 
 
 class FaceModel(nn.Module):
@@ -88,7 +95,7 @@ class FaceModel(nn.Module):
             logits = self.network(self._pixels(faces))
         else:
             frozen = self.network.pooled
-            logits = self.network.head(self.memo(faces, lambda faces: frozen(self._pixels(faces))))
+            logits = self.network.classified(self.memo(faces, lambda faces: frozen(self._pixels(faces))))
         return logits
 
     def _pixels(self, faces: Tensor) -> Tensor:
