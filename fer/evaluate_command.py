@@ -1,8 +1,10 @@
 """What `evaluate.py` and `python -m fer.export` do around an evaluation: folders, errors, tables."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from omegaconf import DictConfig
 
@@ -16,6 +18,8 @@ from fer.result_table import write_results
 from fer.runs import find_runs
 from fer.terminal import console, cross_table, results_table, say
 from fer.weights import halved, open_run, save_weights
+
+Scored = TypeVar("Scored", Result, CrossResult)
 
 
 def evaluate(plain: DictConfig) -> None:
@@ -31,13 +35,8 @@ def evaluate(plain: DictConfig) -> None:
     except Exception as error:  # reported like any other, by its sentence or with its traceback
         report(error)
         return
-    results: list[Result] = []
-    for folder in folders:
-        try:
-            # runs of a sweep may differ in their seed alone, which their folders' names tell
-            results.append(evaluator.evaluate(folder, folder.name if len(folders) > 1 else None))
-        except Exception as error:
-            report(error)
+    # runs of a sweep may differ in their seed alone, which their folders' names tell
+    results = _each(folders, lambda folder: evaluator.evaluate(folder, folder.name if len(folders) > 1 else None))
     if config.ensemble and len(results) == len(folders):
         try:
             results.append(evaluator.average(results, Path(config.run)))
@@ -68,16 +67,27 @@ def _evaluate_elsewhere(config: EvaluateConfig) -> None:
     results: list[CrossResult] = []
     for name, data in zip(_names(sets), sets, strict=True):
         evaluator = CrossEvaluator(name, data, split, config.accelerator)
-        for folder in folders:
-            try:
-                run = open_run(folder)
-                results.append(evaluator.evaluate(run, folder.name if len(folders) > 1 else run.trained.name))
-            except Exception as error:
-                report(error)
+        results += _each(folders, partial(_score_elsewhere, evaluator, len(folders) > 1))
     if results:
         console.print(cross_table(split, results))
     for result in results:
         say(f"{result.name} on {result.data}, over {', '.join(result.shared)}: {result.report}")
+
+
+def _score_elsewhere(evaluator: CrossEvaluator, several: bool, folder: Path) -> CrossResult:
+    run = open_run(folder)
+    return evaluator.evaluate(run, folder.name if several else run.trained.name)
+
+
+def _each(folders: list[Path], score: Callable[[Path], Scored]) -> list[Scored]:
+    """Score runs; one that cannot be is reported, and the others go on."""
+    scored = []
+    for folder in folders:
+        try:
+            scored.append(score(folder))
+        except Exception as error:
+            report(error)
+    return scored
 
 
 def _names(sets: list[DataConfig]) -> list[str]:

@@ -1,10 +1,16 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and what tells them apart."""
 
 import csv
+import hashlib
 import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content as hexadecimal digits."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fer.config import FERPLUS_KEYS, TrainConfig
 from fer.device import hardware
 from fer.errors import FerError, first_line
-from fer.files import write_whole
+from fer.files import sha256, write_whole
 
 PACKAGES = (
     "fer-lightning",
@@ -78,7 +78,7 @@ def _content(path: str) -> str:
     """Return what tells a trained network from others, wherever it lies; the path where there is none."""
     file = Path(path)
     try:
-        return hashlib.sha256((file / "best.ckpt" if file.is_dir() else file).read_bytes()).hexdigest()
+        return sha256(file / "best.ckpt" if file.is_dir() else file)
     except OSError:  # which is said when it is opened
         return path
 

@@ -1,6 +1,5 @@
 """Trained networks to hand on: a small file of half-precision weights that knows what it is, and opens like a run."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from fer.callbacks.history import read_rows
 from fer.checkpoint import Trained, load_trained
 from fer.config import TrainConfig, checked
 from fer.errors import FerError, first_line
+from fer.files import sha256
 from fer.runs import read_config, read_environment
 
 log = logging.getLogger(__name__)
@@ -84,8 +84,7 @@ def open_as(key: str, path: str) -> TrainedRun:
 
 def origin(run: TrainedRun) -> dict[str, Any]:
     """Return what another run notes of this one when it builds on it: name, file and SHA-256."""
-    sha256 = hashlib.sha256(run.file.read_bytes()).hexdigest()
-    return {"name": run.trained.name, "file": run.file.name, "sha256": sha256}
+    return {"name": run.trained.name, "file": run.file.name, "sha256": sha256(run.file)}
 
 
 def warn_of_other_data(key: str, run: TrainedRun, digest: str) -> None:

@@ -116,6 +116,18 @@ def call(script: str, *arguments: str) -> Outcome:
     return Outcome(stop.value.code, out.getvalue(), err.getvalue())
 
 
+def refused(outcome: Outcome, *words: str) -> str:
+    """Check that a command ended with one sentence that holds these words, and return it."""
+    assert outcome.status == 1
+    assert "Traceback" not in outcome.out + outcome.err
+    *_, last = outcome.err.strip().splitlines()
+    assert outcome.err.count("Error:") == 1
+    assert last.startswith("Error: ")
+    for word in words:
+        assert word in last
+    return last
+
+
 def quick(root: Path) -> tuple[str, ...]:
     """Return the arguments of a training that takes a second or two."""
     return (

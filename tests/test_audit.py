@@ -19,8 +19,7 @@ from fer.audit.pictures import partly_decoded
 from fer.data.faces import Faces
 from fer.data.sample import draw_faces
 from fer.runs import read_metrics
-from tests.conftest import ROOT, call, quick
-from tests.test_bad_input import refused
+from tests.conftest import ROOT, call, quick, refused
 from tests.test_report import Page
 
 

@@ -10,21 +10,8 @@ from torchvision.models import MobileNet_V2_Weights
 
 from fer.data.faces import Faces
 from fer.runs import write_json
-from tests.conftest import Outcome, Sweep, call, command, quick, run_of
+from tests.conftest import Outcome, Sweep, call, command, quick, refused, run_of
 from tests.data.layouts import write_affectnet, write_folders, write_raf_db, write_table
-
-
-def refused(outcome: Outcome, *words: str) -> str:
-    """Check that a command ended with one sentence that holds these words, and return it."""
-    assert outcome.status == 1
-    assert "Traceback" not in outcome.out + outcome.err
-    *_, last = outcome.err.strip().splitlines()
-    assert outcome.err.count("Error:") == 1
-    assert last.startswith("Error: ")
-    for word in words:
-        assert word in last
-    return last
-
 
 CONFIGURATION = {
     "unknown key": (["foo=1"], ["foo: there is no such configuration key", "--help"]),

@@ -12,8 +12,7 @@ from fer.cross import shared_classes
 from fer.data.faces import Faces
 from fer.errors import FerError
 from fer.weights import open_run
-from tests.conftest import Sweep, call, run_of
-from tests.test_bad_input import refused
+from tests.conftest import Sweep, call, refused, run_of
 
 
 @pytest.fixture

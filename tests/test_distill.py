@@ -17,8 +17,7 @@ from fer.errors import FerError
 from fer.labels import EMOTIONS
 from fer.runs import read_config, read_environment
 from fer.weights import halved, open_run, save_weights
-from tests.conftest import Sweep, call, quick, run_of
-from tests.test_bad_input import refused
+from tests.conftest import Sweep, call, quick, refused, run_of
 
 
 class Opinion(nn.Module):

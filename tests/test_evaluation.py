@@ -18,8 +18,7 @@ from fer.data.sources import read_source
 from fer.prediction import ten_views
 from fer.runs import read_config, read_metrics, write_json
 from fer.weights import open_run
-from tests.conftest import Sweep, call, command, quick, run_of
-from tests.test_bad_input import refused
+from tests.conftest import Sweep, call, command, quick, refused, run_of
 from tests.test_report import Page
 
 

@@ -15,9 +15,8 @@ from fer.experiment import Experiment, InterruptedRunError
 from fer.labels import EMOTIONS, EMOTIONS_WITH_CONTEMPT
 from fer.runs import run_key
 from fer.weights import open_run
-from tests.conftest import ROOT, call, composed
+from tests.conftest import ROOT, call, composed, refused
 from tests.data.layouts import write_table, write_votes
-from tests.test_bad_input import refused
 from tests.test_experiment import StopAt, assert_same, weights
 
 SMALL = ("model.network.width=0.25", "data.batch_size=8", "trainer.progress_bar=false", "trainer.accelerator=cpu")

@@ -15,9 +15,8 @@ from fer.models.preprocess import FaceModel
 from fer.runs import run_key
 from fer.start import start_from
 from fer.weights import halved, open_run, save_weights
-from tests.conftest import Sweep, call, composed, quick, run_of
+from tests.conftest import Sweep, call, composed, quick, refused, run_of
 from tests.models.test_mobilenet import backbone
-from tests.test_bad_input import refused
 
 FACES = torch.randint(0, 256, (5, 1, 48, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 

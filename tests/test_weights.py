@@ -13,8 +13,7 @@ from safetensors.torch import save_file
 
 from fer.errors import FerError
 from fer.weights import KEY, measured, open_run
-from tests.conftest import ROOT, Sweep, call, run_of
-from tests.test_bad_input import refused
+from tests.conftest import ROOT, Sweep, call, refused, run_of
 
 
 @pytest.fixture(scope="module")

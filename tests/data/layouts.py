@@ -214,3 +214,14 @@ def refusal(root: Path, options: ReadOptions | None = None) -> str:
 def row(**shares: float) -> list[float]:
     """Return the shares of FER+'s classes, 0 for those that are not named."""
     return [shares.get(name, 0.0) for name in EMOTIONS_WITH_CONTEMPT]
+
+
+MIXED = {
+    0: [0, 0, 0, 3, 7, 0, 0, 0, 0, 0],  # angry, a little sad
+    4: [0, 0, 0, 0, 0, 6, 0, 4, 0, 0],  # disgust, and contempt
+    8: [5, 0, 0, 0, 0, 0, 5, 0, 0, 0],  # no majority
+    12: unanimous("unknown"),
+    28: unanimous("sadness"),  # a validation picture that FER2013 has as angry
+    42: [0, 0, 5, 0, 5, 0, 0, 0, 0, 0],  # a test picture without a majority
+}
+"""Votes for rows of the tables above."""
