@@ -19,6 +19,7 @@ from fer.config import OptimConfig
 from fer.data.batches import Batch
 from fer.distill import Teacher
 from fer.errors import FerError
+from fer.muon import Muon
 
 
 @runtime_checkable
@@ -216,6 +217,9 @@ class EmotionClassifier(L.LightningModule):
     def _optimizer(self, groups: list[dict[str, Any]]) -> Optimizer:
         if self.optim.optimizer == "adamw":
             return AdamW(groups, lr=self.optim.lr)
+        if self.optim.optimizer == "muon":
+            low = torch.bfloat16 if str(self.trainer.precision).startswith("bf16") else torch.float32
+            return Muon(groups, self.optim.lr, self.optim.momentum, dtype=low)
         return SGD(groups, lr=self.optim.lr, momentum=self.optim.momentum, nesterov=self.optim.momentum > 0)
 
 

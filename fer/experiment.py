@@ -70,7 +70,7 @@ def validate(config: TrainConfig) -> None:
     Raises:
         FerError: With the key and the choices.
     """
-    choose(config.optim.optimizer, ("sgd", "adamw"), "optim.optimizer")
+    choose(config.optim.optimizer, ("sgd", "adamw", "muon"), "optim.optimizer")
     choose(config.optim.schedule, ("cosine", "linear", "constant"), "optim.schedule")
     choose(config.optim.class_weights, ("none", "balanced"), "optim.class_weights")
     choose(config.trainer.monitor, tuple(MONITORS), "trainer.monitor")
