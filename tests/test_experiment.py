@@ -110,7 +110,9 @@ def test_the_same_seed_gives_the_same_weights_with_any_number_of_workers(tiny_fo
         assert_same(weights("first"), weights("other"))
 
 
-@pytest.mark.parametrize(("step", "options"), [(3, ()), (8, ()), (8, ("optim.ema=0.9",))])
+@pytest.mark.parametrize(
+    ("step", "options"), [(3, ()), (8, ()), (8, ("optim.ema=0.9",)), (3, ("optim.optimizer=muon", "optim.lr=0.03"))]
+)
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(tiny_folder: Path, step: int, options: tuple[str, ...]) -> None:
     experiment(composed(*SMALL, *options), tiny_folder, "whole").run()
     stopped = experiment(composed(*SMALL, *options), tiny_folder, "stopped")
