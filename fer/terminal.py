@@ -14,6 +14,10 @@ from fer.result_table import COLUMNS, NOTE, WORDS, rows, title
 
 console = Console()
 
+# what fits 80 characters; the files hold everything
+_SCORES = ("model", "views", "pictures", "accuracy", "macro F1")
+_CROSS = ("model", "data", "views", "pictures", "left out", "accuracy")
+
 
 def say(text: str) -> None:
     """Print a line as it is: paths stay whole, and brackets in them mean nothing."""
@@ -53,11 +57,11 @@ def summary(metrics: dict[str, Any]) -> Table:
 def results_table(split: Split, results: list[Result]) -> Table:
     """Return the scores of evaluated runs, for each test-time view, over the split and its leak-free part."""
     table = Table(title=title(split), caption=NOTE)
-    for number, column in enumerate(COLUMNS):
-        table.add_column(column, justify="left" if number < WORDS else "right")
+    for column in _SCORES:
+        table.add_column(column, justify="left" if column in COLUMNS[:WORDS] else "right")
     for result in results:
         for row in rows(result):
-            table.add_row(*row)
+            table.add_row(*(row[COLUMNS.index(column)] for column in _SCORES))
         table.add_section()
     return table
 
@@ -65,20 +69,13 @@ def results_table(split: Split, results: list[Result]) -> Table:
 def cross_table(split: str, results: list[CrossResult]) -> Table:
     """Return the scores of runs on other data sets, for each test-time view."""
     table = Table(title=f"Other data, {split} pictures, with 95 % intervals")
-    for column in ("model", "data", "views", "classes", "pictures", "left out", "accuracy", "balanced", "macro F1"):
+    for column in _CROSS:
         table.add_column(column, justify="left" if column in ("model", "data", "views") else "right")
     for result in results:
         for view, scores in result.scores.items():
             low, high = scores.intervals["accuracy"]
-            table.add_row(
-                result.name,
-                result.data,
-                view,
-                *(str(number) for number in (len(result.shared), scores.count, result.left_out)),
-                f"{100 * scores.accuracy:.2f} [{100 * low:.2f}, {100 * high:.2f}]",
-                f"{100 * scores.balanced_accuracy:.2f}",
-                f"{100 * scores.macro_f1:.2f}",
-            )
+            accuracy = f"{100 * scores.accuracy:.2f} [{100 * low:.2f}, {100 * high:.2f}]"
+            table.add_row(result.name, result.data, view, str(scores.count), str(result.left_out), accuracy)
         table.add_section()
     table.caption = "left out: pictures of classes that the run does not know"
     return table

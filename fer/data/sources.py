@@ -26,15 +26,15 @@ def find_fer2013(root: str | None) -> Path | None:
     if root is not None:
         return Path(root).expanduser()
     candidates = [Path("data/fer2013")]
-    if "FER2013_ROOT" in os.environ:
-        candidates.append(Path(os.environ["FER2013_ROOT"]).expanduser())
+    if named := os.environ.get("FER2013_ROOT"):
+        candidates.append(Path(named).expanduser())
     return next((path for path in candidates if path.exists()), None)
 
 
 def looked_for() -> str:
     """Return the places where FER2013 was looked for, in words."""
     named = os.environ.get("FER2013_ROOT")
-    return "data/fer2013, and FER2013_ROOT is not set" if named is None else f"data/fer2013 and FER2013_ROOT={named}"
+    return f"data/fer2013 and FER2013_ROOT={named}" if named else "data/fer2013, and FER2013_ROOT is not set"
 
 
 def read_source(config: DataConfig) -> tuple[Faces, str]:

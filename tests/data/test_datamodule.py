@@ -118,6 +118,8 @@ def test_auto_prefers_data_fer2013_then_the_variable_then_the_sample(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert find_fer2013(None) is None
+    monkeypatch.setenv("FER2013_ROOT", "")  # as good as not set
+    assert find_fer2013(None) is None
     assert read_source(composed("data=auto").data)[1] == "sample"
     monkeypatch.setenv("FER2013_ROOT", str(tiny_folder))
     assert find_fer2013(None) == tiny_folder
