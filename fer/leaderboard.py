@@ -120,6 +120,8 @@ def _names(firsts: Sequence[Run]) -> list[str]:
         model = run.metrics["model"]
         others = [other.config for other in firsts if other.metrics["model"] == model]
         differing = [key for key in run.config if key not in APART and _differs(key, others)]
+        # what some of them lack, as runs of other versions of this program do, says least
+        differing.sort(key=lambda key: not all(key in other for other in others))
         detail = ", ".join(f"{key.split('.')[-1]}={run.config[key]}" for key in differing[:3])
         names.append(f"{model} ({detail})" if detail else model)
     return names

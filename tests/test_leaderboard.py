@@ -49,6 +49,17 @@ def failed(sweep: Path, name: str, model: str, error: str, **config: Any) -> Non
     write_json(folder / "metrics.json", {"status": "failed", "model": model, "seed": 0, "error": error})
 
 
+def test_runs_of_one_model_are_told_apart_by_what_both_have_first(tmp_path: Path) -> None:
+    made_up(tmp_path, "one", "cnn10", 0, 0.6)
+    made_up(tmp_path, "two", "cnn10", 0, 0.7, lr=0.5)
+    config = yaml.safe_load((tmp_path / "two" / "config.yaml").read_text())
+    newer = {"added": 1, "more": 2, "data": {"later": 0, **config["data"]}, **config}
+    (tmp_path / "two" / "config.yaml").write_text(yaml.safe_dump(newer, sort_keys=False))
+    first, second = rows(collect(tmp_path))
+    assert first["name"].startswith("cnn10 (lr=0.5, ")
+    assert second["name"] == "cnn10 (lr=0.1)"
+
+
 def test_seeds_give_mean_and_deviation(tmp_path: Path) -> None:
     for seed, acc in enumerate((0.60, 0.62, 0.67)):
         made_up(tmp_path, f"cnn10-{seed}", "cnn10", seed, acc)
@@ -151,7 +162,7 @@ def test_what_a_run_learned_from_tells_it_apart(tmp_path: Path) -> None:
     made_up(tmp_path, "other", "cnn10", 0, 0.7, distill=taught, sha256="abcdefghij")
     made_up(tmp_path, "bad", "cnn10", 0, 0.1, distill={"teacher": 7, "share": 0.5})
     first, second, third, last = rows(collect(tmp_path))
-    assert (first["name"], first["seeds"]) == ("cnn10 (share=0.5, teacher=a.safetensors@1234567)", 2)
-    assert (second["name"], second["seeds"]) == ("cnn10 (share=0.5, teacher=a.safetensors@abcdefg)", 1)
+    assert (first["name"], first["seeds"]) == ("cnn10 (teacher=a.safetensors@1234567, share=0.5)", 2)
+    assert (second["name"], second["seeds"]) == ("cnn10 (teacher=a.safetensors@abcdefg, share=0.5)", 1)
     assert third["seeds"] == 2
-    assert last["name"] == "cnn10 (share=0.5, teacher=7)"
+    assert last["name"] == "cnn10 (teacher=7, share=0.5)"

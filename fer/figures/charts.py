@@ -1,5 +1,6 @@
 """Figures made of numbers: curves, confusion, calibration, precision and recall, the leaderboard."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -185,8 +186,10 @@ def leaderboard(rows: Sequence[Mapping[str, Any]]) -> Figure:
             values, places[known] + 0.19, s=38, marker="D", color=style.INK, edgecolor="white", zorder=3,
             label="reference, validation",
         )  # fmt: skip
-    axes.set_yticks(places, [row["name"] for row in rows])
-    axes.tick_params(axis="y", labelcolor=style.INK, labelsize=style.TEXT + 1)
+    names = [textwrap.fill(row["name"], 28, break_long_words=False, break_on_hyphens=False) for row in rows]
+    longest = max(name.count("\n") for name in names)  # what tells runs of one model apart may take several lines
+    axes.set_yticks(places, names, linespacing=1.0)
+    axes.tick_params(axis="y", labelcolor=style.INK, labelsize=style.TEXT + (1 if longest < 2 else -1))
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %", decimals=0))
     axes.set_xlim(0, 1)
     style.legend(axes, **_ABOVE, ncols=3)
