@@ -19,6 +19,13 @@ def test_an_experiment_is_sound(name: str) -> None:
     assert config.data.name in ("fer2013", "ferplus")
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_what_an_experiment_builds_on_comes_with_the_program(name: str) -> None:
+    config = composed(f"experiment={name}")
+    for path in (config.model.start, config.distill.teacher):
+        assert path is None or (ROOT / path).is_file()
+
+
 def test_the_ingredients_take_equally_many_steps() -> None:
     faces = {True: 38358, False: 28709}  # of FER2013, with and without its oversampled copies
     steps = []
