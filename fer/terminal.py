@@ -10,7 +10,7 @@ from fer.cross import CrossResult
 from fer.data.datamodule import FaceDataModule
 from fer.data.faces import Split
 from fer.evaluation import Result
-from fer.result_table import COLUMNS, NOTE, WORDS, rows, title
+from fer.result_table import COLUMNS, NOTE, WORDS, accuracy, rows, title
 
 console = Console()
 
@@ -73,9 +73,8 @@ def cross_table(split: str, results: list[CrossResult]) -> Table:
         table.add_column(column, justify="left" if column in ("model", "data", "views") else "right")
     for result in results:
         for view, scores in result.scores.items():
-            low, high = scores.intervals["accuracy"]
-            accuracy = f"{100 * scores.accuracy:.2f} [{100 * low:.2f}, {100 * high:.2f}]"
-            table.add_row(result.name, result.data, view, str(scores.count), str(result.left_out), accuracy)
+            counts = (str(scores.count), str(result.left_out))
+            table.add_row(result.name, result.data, view, *counts, accuracy(scores))
         table.add_section()
     table.caption = "left out: pictures of classes that the run does not know"
     return table

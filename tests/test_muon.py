@@ -33,13 +33,13 @@ def test_a_step_on_1x1_convolutions_is_that_of_pytorch_on_matrices() -> None:
         assert not torch.allclose(mine, start, atol=1e-2)
 
 
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_the_memory_format_changes_no_step(layout: torch.memory_format) -> None:
+def test_the_memory_format_changes_no_step() -> None:
     start = torch.randn(6, 4, 3, 3, generator=torch.Generator().manual_seed(2))
-    one, other = (nn.Parameter(start.clone(memory_format=form)) for form in (torch.contiguous_format, layout))
-    first, second = (descend([each], Muon([each], lr=0.1))[0] for each in (one, other))
+    plain = nn.Parameter(start.clone())
+    channels_last = nn.Parameter(start.clone(memory_format=torch.channels_last))
+    first, second = (descend([each], Muon([each], lr=0.1))[0] for each in (plain, channels_last))
     assert torch.allclose(first, second, atol=1e-6)
-    assert other.is_contiguous(memory_format=layout)
+    assert channels_last.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_other_parameters_take_nesterovs_steps_and_are_not_decayed() -> None:
