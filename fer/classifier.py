@@ -19,6 +19,7 @@ from fer.config import OptimConfig
 from fer.data.batches import Batch
 from fer.distill import Teacher
 from fer.errors import FerError
+from fer.mixup import mixed
 from fer.muon import Muon
 
 
@@ -101,6 +102,8 @@ class EmotionClassifier(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the objective of one batch."""
         faces, labels, targets = batch if len(batch) == 3 else (*batch, batch[1])
+        if self.optim.mixup is not None:
+            faces, targets = mixed(faces, targets, len(self.classes), self.optim.mixup)
         logits = self(faces)
         objective = self._objective(faces, logits, targets)
         with torch.no_grad():

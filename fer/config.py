@@ -101,6 +101,7 @@ class OptimConfig:
     schedule: str = "cosine"
     warmup_epochs: float = 1.0
     label_smoothing: float = 0.1
+    mixup: float | None = None
     class_weights: str = "none"
     ema: float | None = None
 
@@ -240,6 +241,7 @@ def check_numbers(config: TrainConfig) -> None:
         "optim.momentum": (config.optim.momentum, 0, 1),
         "optim.warmup_epochs": (config.optim.warmup_epochs, 0, float("inf")),
         "optim.label_smoothing": (config.optim.label_smoothing, 0, 1),
+        "optim.mixup": (config.optim.mixup, 0.01, float("inf")),
         "optim.ema": (config.optim.ema, 0, 1),
         "distill.share": (config.distill.share, 0, 1),
         "trainer.gradient_clip": (config.trainer.gradient_clip, 0, float("inf")),

@@ -1,0 +1,32 @@
+"""Mixup: every face with a second one shining through, and its target to the same share (Zhang et al., 2018)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.distributions import Beta
+
+
+def mixed(faces: Tensor, targets: Tensor, num_classes: int, alpha: float) -> tuple[Tensor, Tensor]:
+    """Mix every face of a batch with its neighbour, by a share of its own.
+
+    The face keeps at least half of itself, so that its label stays what the mixture shows most of; torchvision's
+    `MixUp` draws one share for the whole batch, and from either side. Draws from torch's generator of the device.
+
+    Args:
+        faces: uint8, (N, 1, H, W), in random order.
+        targets: int64 (N,), labels, or float (N, C), shares that sum to one.
+        num_classes: C.
+        alpha: Of the beta distribution that the shares come from: 0.2 leaves most faces nearly alone, 1 draws
+            evenly. Above 0.
+
+    Returns:
+        Faces, uint8 (N, 1, H, W), and targets, float32 (N, C).
+    """
+    if not targets.is_floating_point():
+        targets = F.one_hot(targets, num_classes)
+    targets = targets.float()
+    share = Beta(*torch.full((2,), alpha, device=faces.device)).sample((len(faces),))  # type: ignore[no-untyped-call]
+    share = torch.minimum(share, 1 - share)
+    pixels = faces.float()
+    mixture = pixels.lerp(pixels.roll(1, 0), share.view(-1, 1, 1, 1))
+    return mixture.round().to(torch.uint8), targets.lerp(targets.roll(1, 0), share.view(-1, 1))
