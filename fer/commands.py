@@ -182,7 +182,9 @@ def open_data(config: TrainConfig) -> FaceDataModule:
     root = find_fer2013(config.data.root) if data.source in ("fer2013", "ferplus") else config.data.root
     config.data.votes, config.data.index = _resolved(config.data.votes), _resolved(config.data.index)
     config.data.exclude = _resolved(config.data.exclude)
-    config.distill.teacher, config.model.start = _resolved(config.distill.teacher), _resolved(config.model.start)
+    config.model.start = _resolved(config.model.start)
+    teachers = [_resolved(path) for path in config.distill.teachers]
+    config.distill.teacher = teachers if len(teachers) > 1 else teachers[0] if teachers else None
     if config.data.name == "huggingface" and not Path(str(root)).expanduser().exists():
         return data  # its name on the hub is no path
     if config.data.name != "huggingface":

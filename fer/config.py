@@ -108,10 +108,24 @@ class OptimConfig:
 
 @dataclass
 class DistillConfig:
-    """A trained network to learn from; see `fer.distill`."""
+    """Trained networks to learn from; see `fer.distill`."""
 
-    teacher: str | None = None  # the folder of a run, or a file of weights
+    teacher: Any = None  # the folder of a run or a file of weights, or a list of several
     share: float = 0.7
+
+    @property
+    def teachers(self) -> list[str]:
+        """The paths, however many.
+
+        Raises:
+            FerError: If there is anything but paths.
+        """
+        if self.teacher is None:
+            return []
+        paths = self.teacher if isinstance(self.teacher, list) else [self.teacher]
+        if not all(isinstance(path, str) for path in paths):
+            raise FerError(f"distill.teacher: '{self.teacher}' is no path and no list of paths; write [one,another]")
+        return paths
 
 
 @dataclass

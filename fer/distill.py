@@ -1,4 +1,4 @@
-"""Learning from a trained network: its opinion of every face joins the label (Hinton et al., 2015)."""
+"""Learning from trained networks: their opinion of every face joins the label (Hinton et al., 2015)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,30 +13,35 @@ from fer.weights import open_as, origin, warn_of_other_data
 
 
 class Teacher:
-    """A trained network that is asked about the very faces, augmented, that the student sees.
+    """Trained networks that are asked about the very faces, augmented, that the student sees.
+
+    The opinion of several is the mean of their probabilities.
 
     Asking anew for every augmented face teaches better than one answer for each picture (Beyer et al., 2022,
     "Knowledge distillation: A good teacher is patient and consistent"), and costs a small network's forward pass.
-    No module of the student's, so that it is neither trained nor saved with it.
+    No modules of the student's, so that they are neither trained nor saved with it.
 
     Args:
-        model: Maps uint8 (N, 1, H, W) to logits (N, C).
-        share: What the teacher's opinion counts, from 0 to 1; the label counts the rest.
-        record: What a run notes of its teacher.
+        models: Each maps uint8 (N, 1, H, W) to logits (N, C).
+        share: What the opinion counts, from 0 to 1; the label counts the rest.
+        record: What a run notes of its teacher, or a list of that for several.
     """
 
-    def __init__(self, model: nn.Module, share: float, record: dict[str, Any]) -> None:
-        self.model = model.eval().requires_grad_(False)
+    def __init__(
+        self, models: Sequence[nn.Module], share: float, record: dict[str, Any] | list[dict[str, Any]]
+    ) -> None:
+        self.models = [model.eval().requires_grad_(False) for model in models]
         self.share = share
         self.record = record
 
     def to(self, device: torch.device) -> None:
         """Move to the device that the student trains on."""
-        self.model.to(device)
+        for model in self.models:
+            model.to(device)
 
     @torch.no_grad()
     def mixed(self, faces: Tensor, targets: Tensor) -> Tensor:
-        """Mix the targets with the teacher's probabilities.
+        """Mix the targets with the teachers' probabilities.
 
         Args:
             faces: As the student sees them, uint8 (N, 1, H, W).
@@ -45,31 +50,32 @@ class Teacher:
         Returns:
             float32 (N, C), shares that sum to one.
         """
-        opinion = self.model(faces).float().softmax(dim=1)
+        opinion = torch.stack([model(faces).float().softmax(dim=1) for model in self.models]).mean(dim=0)
         if not targets.is_floating_point():
             targets = F.one_hot(targets, opinion.shape[1])
         return torch.lerp(targets.float(), opinion, self.share)
 
 
 def open_teacher(config: DistillConfig, classes: Sequence[str], digest: str) -> Teacher | None:
-    """Open the teacher that a configuration names, if it names one.
+    """Open the teachers that a configuration names, if it names any.
 
     Args:
-        config: The run's folder or file of weights, and its share.
+        config: The runs' folders or files of weights, and their share.
         classes: The student's classes in label order.
         digest: Of the student's data.
 
     Raises:
-        FerError: If the teacher cannot be opened or tells other classes apart.
+        FerError: If a teacher cannot be opened or tells other classes apart.
     """
-    if config.teacher is None:
+    runs = [open_as("distill.teacher", path) for path in config.teachers]
+    for run in runs:
+        if tuple(classes) != run.trained.classes:
+            raise FerError(
+                f"distill.teacher: {run.file} tells {', '.join(run.trained.classes)} apart, but the data hold "
+                f"{', '.join(classes)}; a teacher needs the same classes in the same order"
+            )
+        warn_of_other_data("distill.teacher", run, digest)
+    if not runs:
         return None
-    run = open_as("distill.teacher", config.teacher)
-    if tuple(classes) != run.trained.classes:
-        raise FerError(
-            f"distill.teacher: {run.file} tells {', '.join(run.trained.classes)} apart, but the data hold "
-            f"{', '.join(classes)}; a teacher needs the same classes in the same order"
-        )
-    warn_of_other_data("distill.teacher", run, digest)
-    record = {**origin(run), "share": config.share}
-    return Teacher(run.trained.model, config.share, record)
+    records = [{**origin(run), "share": config.share} for run in runs]
+    return Teacher([run.trained.model for run in runs], config.share, records if len(records) > 1 else records[0])

@@ -1,6 +1,7 @@
 """A sweep's results in one table: Markdown, CSV, a picture and the terminal."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
@@ -72,17 +73,23 @@ def collect(folder: Path) -> list[Run]:
                 config = {key: value for key, value in config.items() if not key.startswith("distill.")}
             if not config.get("model.network.remember"):
                 config.pop("model.network.remember", None)
+            config.setdefault("optim.mixup", None)
             record = read_environment(path.parent)
             for key in ("distill.teacher", "model.start"):  # older runs have none, and it matters what, not where
-                config[key] = config.get(key) and _built_on(str(config[key]), record.get(key.split(".")[1]))
+                config[key] = _built_on(config.get(key), record.get(key.split(".")[1]))
             runs.append(Run(path.parent, metrics, {**config, "data.digest": digest}))
     return runs
 
 
-def _built_on(path: str, origin: Any) -> str:
-    """Return the name of the trained network that a run built on, with the beginning of its SHA-256."""
-    digest = str(origin.get("sha256", ""))[:7] if isinstance(origin, dict) else ""
-    return Path(path).name + (f"@{digest}" if digest else "")
+def _built_on(paths: Any, origins: Any) -> str | None:
+    """Return the names of the trained networks that a run built on, with the beginnings of their SHA-256."""
+    if not paths:
+        return None
+    if isinstance(paths, list):
+        known = origins if isinstance(origins, list) else []
+        return " + ".join(filter(None, (_built_on(*pair) for pair in zip_longest(paths, known))))
+    digest = str(origins.get("sha256", ""))[:7] if isinstance(origins, dict) else ""
+    return Path(str(paths)).name + (f"@{digest}" if digest else "")
 
 
 def _flat(config: DictConfig) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def mixed(faces: Tensor, targets: Tensor, num_classes: int, alpha: float) -> tup
     if not targets.is_floating_point():
         targets = F.one_hot(targets, num_classes)
     targets = targets.float()
-    share = Beta(*torch.full((2,), alpha, device=faces.device)).sample((len(faces),))  # type: ignore[no-untyped-call]
+    share = Beta(*torch.full((2,), alpha, device=faces.device)).sample((len(faces),))
     share = torch.minimum(share, 1 - share)
     pixels = faces.float()
     mixture = pixels.lerp(pixels.roll(1, 0), share.view(-1, 1, 1, 1))

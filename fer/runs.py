@@ -60,10 +60,13 @@ def run_key(config: TrainConfig, digest: str) -> str:
     if config.data.name != "ferplus":
         for name in FERPLUS_KEYS:  # so that runs from before there was FER+ keep their keys
             plain["data"].pop(name, None)
-    if config.distill.teacher is None:
+    teachers = [_content(path) for path in config.distill.teachers]
+    if not teachers:
         plain.pop("distill")
     else:
-        plain["distill"]["teacher"] = _content(config.distill.teacher)
+        plain["distill"]["teacher"] = teachers if len(teachers) > 1 else teachers[0]
+    if config.optim.mixup is None:
+        plain["optim"].pop("mixup")
     if config.model.start is None:
         plain["model"].pop("start")
     else:

@@ -15,6 +15,7 @@ from fer.config import DistillConfig, OptimConfig, TrainConfig, checked
 from fer.distill import Teacher, open_teacher
 from fer.errors import FerError
 from fer.labels import EMOTIONS
+from fer.leaderboard import collect, rows
 from fer.runs import read_config, read_environment
 from fer.weights import halved, open_run, save_weights
 from tests.conftest import Sweep, call, quick, refused, run_of
@@ -34,7 +35,7 @@ def faces(count: int) -> Tensor:
 
 
 def test_labels_and_shares_are_mixed_with_the_opinion() -> None:
-    teacher = Teacher(Opinion(), 0.6, {})
+    teacher = Teacher([Opinion()], 0.6, {})
     expected = torch.tensor([[0.4, 0, 0.3, 0.3, 0, 0, 0], [0, 0, 0.7, 0.3, 0, 0, 0]])
     labels = torch.tensor([0, 2])
     assert torch.allclose(teacher.mixed(faces(2), labels), expected)
@@ -50,10 +51,16 @@ class Logits(nn.Module):
         return self.logits.expand(len(faces), -1)
 
 
+def test_the_opinion_of_several_is_the_mean_of_their_probabilities() -> None:
+    sure = Logits(torch.tensor([0.0, 0, 0, 0, 0, 0, 1e9]))
+    expected = torch.tensor([[0, 0, 0.25, 0.25, 0, 0, 0.5]])
+    assert torch.allclose(Teacher([Opinion(), sure], 1.0, {}).mixed(faces(1), torch.tensor([0])), expected)
+
+
 @pytest.mark.parametrize("targets", [torch.tensor([0, 1]), torch.eye(7)[[0, 1]].bool()])
 def test_there_is_nothing_to_learn_for_a_student_that_agrees(targets: Tensor) -> None:
     agreeing = torch.tensor([0.01, 0.29, 0.1, 0.2, 0.1, 0.1, 0.2]).log()
-    teacher = Teacher(Logits(agreeing), 1.0, {})
+    teacher = Teacher([Logits(agreeing)], 1.0, {})
     for share, smallest, largest in ((1.0, 0.0, 1e-6), (0.5, 0.05, 1.0)):
         teacher.share = share
         network = Logits(agreeing)
@@ -62,7 +69,7 @@ def test_there_is_nothing_to_learn_for_a_student_that_agrees(targets: Tensor) ->
         (gradient,) = torch.autograd.grad(objective, [network.logits])
         assert smallest <= gradient.abs().max() <= largest
         assert "teacher" not in " ".join(student.state_dict())
-    assert not any(parameter.requires_grad for parameter in teacher.model.parameters())
+    assert not any(parameter.requires_grad for parameter in teacher.models[0].parameters())
 
 
 def test_a_run_learns_from_a_run_and_from_a_file(tiny_sweep: Sweep, tiny_folder: Path, no_dashboard: None) -> None:
@@ -96,6 +103,20 @@ def test_a_run_learns_from_a_run_and_from_a_file(tiny_sweep: Sweep, tiny_folder:
     assert str(file.parent) not in json.dumps(student.record)
 
 
+def test_a_run_learns_from_several(tiny_sweep: Sweep, tiny_folder: Path, no_dashboard: None) -> None:
+    run, file = run_of(tiny_sweep, "cnn10"), Path("teacher.safetensors")
+    save_weights(halved(open_run(run_of(tiny_sweep, "cnn12"))), file, {})
+    told = call("train.py", *quick(tiny_folder), f"distill.teacher=[{run},{file}]")
+    assert told.status == 0, told.err
+    (folder,) = Path("logs/cnn10").iterdir()
+    assert checked(read_config(folder), TrainConfig).distill.teachers == [str(run.resolve()), str(file.resolve())]
+    assert [record["name"] for record in read_environment(folder)["teacher"]] == ["cnn10", "cnn12"]
+    (row,) = rows(collect(folder.parent))
+    assert row["status"] == "finished"
+    (folder / "metrics.json").unlink()  # as if it had been stopped
+    assert call("train.py", f"resume={folder}").status == 0
+
+
 def test_a_run_goes_on_with_its_own_teacher_alone(tiny_sweep: Sweep, tiny_folder: Path, no_dashboard: None) -> None:
     teacher = Path("teacher.safetensors")
     save_weights(halved(open_run(run_of(tiny_sweep, "cnn10"))), teacher, {})
@@ -119,6 +140,7 @@ def test_a_teacher_of_other_data_is_told_of(tiny_sweep: Sweep, caplog: pytest.Lo
     [
         (["distill.teacher=nowhere"], ["distill.teacher: ", "nowhere' is no run's folder"]),
         (["distill.teacher=no.safetensors"], ["distill.teacher: there is no file", "no.safetensors"]),
+        (["distill.teacher=7"], ["distill.teacher: '7' is no path"]),
         (["distill.teacher=x", "distill.share=2"], ["distill.share: 2.0 is out of range"]),
     ],
 )

@@ -151,6 +151,15 @@ def test_a_folder_without_runs_gets_no_leaderboard(tmp_path: Path) -> None:
     assert not (tmp_path / "leaderboard.md").exists()
 
 
+def test_each_of_several_teachers_is_named(tmp_path: Path) -> None:
+    made_up(tmp_path, "one", "cnn10", 0, 0.5)
+    made_up(tmp_path, "two", "cnn10", 0, 0.6, distill={"teacher": ["/a.safetensors", "/runs/b"], "share": 0.5})
+    records = [{"sha256": "1234567890"}, {"sha256": "abcdefghij"}]
+    write_json(tmp_path / "two" / "environment.json", {"teacher": records})
+    taught = "cnn10 (teacher=a.safetensors@1234567 + b@abcdefg, share=0.5)"
+    assert [row["name"] for row in rows(collect(tmp_path))] == [taught, "cnn10 (teacher=None)"]
+
+
 def test_what_a_run_learned_from_tells_it_apart(tmp_path: Path) -> None:
     taught = {"teacher": "/here/a.safetensors", "share": 0.5}
     made_up(tmp_path, "old", "cnn10", 0, 0.5)  # from before there were teachers
