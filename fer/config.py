@@ -170,6 +170,7 @@ class EvaluateConfig:
     others: Any = field(default_factory=list)  # paths of other data sets
     data_root: str | None = None
     accelerator: str = "auto"
+    faces: bool = True
 
 
 @dataclass

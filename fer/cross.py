@@ -73,18 +73,25 @@ class CrossEvaluator:
         data: Which faces.
         split: The split to score, or "all" for every picture of the set.
         accelerator: As Lightning names them.
+        faces: Show faces of the data set in the reports.
 
     Raises:
         FerError: If the data set cannot be read, or has no such split.
     """
 
     def __init__(
-        self, name: str, data: DataConfig, split: Split | Literal["all"] = "test", accelerator: str = "auto"
+        self,
+        name: str,
+        data: DataConfig,
+        split: Split | Literal["all"] = "test",
+        accelerator: str = "auto",
+        faces: bool = True,
     ) -> None:
         self.name = name
         self.data = data
         self.split = split
         self.device = root_device(accelerator)
+        self.faces = faces
         self._faces: dict[int, Faces] = {}
 
     def evaluate(self, run: TrainedRun, name: str) -> CrossResult:
@@ -142,7 +149,7 @@ class CrossEvaluator:
         write_json(result.report.with_name("metrics.json"), {**facts, **scores})
         shown = {key: str(value) for key, value in facts.items()}
         name = f"{result.name} on {self.name}"
-        pictures = diagrams(faces, logits)
+        pictures = diagrams(faces, logits, self.faces)
         write_report(Evaluation(name, self.split, result.scores, {}, {}, shown, [], pictures, None), result.report)
 
 

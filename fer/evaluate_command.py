@@ -31,7 +31,7 @@ def evaluate(plain: DictConfig) -> None:
             return
         split = cast(Split, choose(config.split, SPLITS, "split"))
         folders = find_runs(Path(config.run))
-        evaluator = Evaluator(split, config.accelerator, config.data_root)
+        evaluator = Evaluator(split, config.accelerator, config.data_root, config.faces)
     except Exception as error:  # reported like any other, by its sentence or with its traceback
         report(error)
         return
@@ -66,7 +66,7 @@ def _evaluate_elsewhere(config: EvaluateConfig) -> None:
     sets += [replace(DataConfig(), name="folder", root=str(path), extra_classes="keep") for path in config.others]
     results: list[CrossResult] = []
     for name, data in zip(_names(sets), sets, strict=True):
-        evaluator = CrossEvaluator(name, data, split, config.accelerator)
+        evaluator = CrossEvaluator(name, data, split, config.accelerator, config.faces)
         results += _each(folders, partial(_score_elsewhere, evaluator, len(folders) > 1))
     if results:
         console.print(cross_table(split, results))

@@ -63,13 +63,17 @@ class Evaluator:
         split: The split to score.
         accelerator: As Lightning names them; "auto" takes the best there is.
         data_root: Where the runs' data set lies now, if it has moved.
+        faces: Show faces of the data set in the reports.
 
     Raises:
         FerError: If there is no such accelerator.
     """
 
-    def __init__(self, split: Split, accelerator: str = "auto", data_root: str | None = None) -> None:
+    def __init__(
+        self, split: Split, accelerator: str = "auto", data_root: str | None = None, faces: bool = True
+    ) -> None:
         self.split: Split = split
+        self.faces = faces
         self.device = root_device(accelerator)
         self.data_root = data_root
         self._data: FaceDataModule | None = None
@@ -92,7 +96,9 @@ class Evaluator:
         result = self.score(run, name)
         assert self._data is not None
         faces, plain = self._data.faces[self.split], result.logits["plain"]
-        pictures = [*diagrams(faces, plain), *_cams(run.trained.model, faces, plain, self.device)]
+        pictures = diagrams(faces, plain, self.faces)
+        if self.faces:
+            pictures += _cams(run.trained.model, faces, plain, self.device)
         self._write(result, self._facts(run), asdict(run.config), pictures, run.history, run.trained.epoch)
         return result
 
@@ -126,7 +132,8 @@ class Evaluator:
             "data": self._data.digest,
             "evaluated on": hardware(self.device),
         }
-        self._write(result, facts, {}, diagrams(self._data.faces[self.split], logits["plain"]), [], None)
+        pictures = diagrams(self._data.faces[self.split], logits["plain"], self.faces)
+        self._write(result, facts, {}, pictures, [], None)
         return result
 
     def _scored(self, folder: Path, name: str, classes: tuple[str, ...], logits: Mapping[str, Tensor]) -> Result:
@@ -212,19 +219,24 @@ def low_precision(precision: str, device: torch.device) -> torch.dtype | None:
     return {"bf16-mixed": torch.bfloat16, "bf16": torch.bfloat16, "16-mixed": torch.float16}.get(name)
 
 
-def diagrams(faces: Faces, logits: Tensor) -> list[Picture]:
-    """Return calibration, precision and recall, and the surest mistakes, each with title and caption."""
+def diagrams(faces: Faces, logits: Tensor, shown: bool = True) -> list[Picture]:
+    """Return calibration, precision and recall, and the surest mistakes, each with title and caption.
+
+    Args:
+        faces: N faces of one split.
+        logits: Float32, (N, C).
+        shown: Show faces: without them there are no mistakes to be seen.
+    """
     labels, probabilities = faces.labels, logits.softmax(1).numpy()
     bins = calibration(logits, torch.from_numpy(labels))
-    return [
+    found = [
         ("Calibration", "Accuracy against confidence, in fifteen bins.", reliability(bins)),
         ("Precision and recall", "Each class against the rest.", pr_curves(labels, probabilities, faces.classes)),
-        (
-            "Surest mistakes",
-            "True class, predicted class and the confidence in it.",
-            mistakes(faces.images, labels, probabilities, faces.classes),
-        ),
     ]
+    if shown:
+        grid = mistakes(faces.images, labels, probabilities, faces.classes)
+        found.append(("Surest mistakes", "True class, predicted class and the confidence in it.", grid))
+    return found
 
 
 def _cams(model: FaceModel, faces: Faces, logits: Tensor, device: torch.device) -> list[Picture]:

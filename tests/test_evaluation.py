@@ -55,6 +55,23 @@ def test_a_sweep_gives_one_table_and_a_report_for_each_run(evaluated: Sweep) -> 
         assert f"| {run_of(evaluated, model).name} | plain | 48 | {shown} |" in table
 
 
+def test_a_report_without_faces_can_be_published(tiny_sweep: Sweep, tiny_folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(run_of(tiny_sweep, "cnn10"), run)
+    titles = {}
+    for faces in (True, False):
+        assert call("evaluate.py", f"run={run}", f"faces={faces}", f"others=[{tiny_folder}]").status == 0
+        assert call("evaluate.py", f"run={run}", f"faces={faces}").status == 0
+        pages = sorted(run.glob("evaluation/*/report.html"))
+        assert len(pages) == 2
+        titles[faces] = [page.read_text() for page in pages]
+    for text in titles[False]:
+        assert "Calibration" in text
+        assert "mistakes" not in text
+        assert "Grad-CAM" not in text
+    assert all("Surest mistakes" in text for text in titles[True])
+
+
 @pytest.mark.parametrize(("model", "split"), [("cnn10", "val"), ("cnn10", "test"), ("cnn12", "test")])
 def test_figures_equal_those_of_the_training(evaluated: Sweep, model: str, split: str) -> None:
     folder = run_of(evaluated, model)

@@ -111,7 +111,14 @@ def test_the_same_seed_gives_the_same_weights_with_any_number_of_workers(tiny_fo
 
 
 @pytest.mark.parametrize(
-    ("step", "options"), [(3, ()), (8, ()), (8, ("optim.ema=0.9",)), (3, ("optim.optimizer=muon", "optim.lr=0.03"))]
+    ("step", "options"),
+    [
+        (3, ()),
+        (8, ()),
+        (8, ("optim.ema=0.9",)),
+        (3, ("optim.optimizer=muon", "optim.lr=0.03")),
+        (3, ("optim.mixup=0.2",)),
+    ],
 )
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(tiny_folder: Path, step: int, options: tuple[str, ...]) -> None:
     experiment(composed(*SMALL, *options), tiny_folder, "whole").run()
