@@ -22,7 +22,7 @@ def test_an_experiment_is_sound(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_what_an_experiment_builds_on_comes_with_the_program(name: str) -> None:
     config = composed(f"experiment={name}")
-    for path in (config.model.start, config.distill.teacher):
+    for path in (config.model.start, *config.distill.teachers):
         assert path is None or (ROOT / path).is_file()
 
 
