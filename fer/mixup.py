@@ -10,7 +10,7 @@ def mixed(faces: Tensor, targets: Tensor, num_classes: int, alpha: float) -> tup
     """Mix every face of a batch with its neighbour, by a share of its own.
 
     The face keeps at least half of itself, so that its label stays what the mixture shows most of; torchvision's
-    `MixUp` draws one share for the whole batch, and from either side. Draws from torch's generator of the device.
+    `MixUp` draws one share for the whole batch, and from either side. Draws from torch's global generator.
 
     Args:
         faces: uint8, (N, 1, H, W), in random order.
@@ -25,7 +25,7 @@ def mixed(faces: Tensor, targets: Tensor, num_classes: int, alpha: float) -> tup
     if not targets.is_floating_point():
         targets = F.one_hot(targets, num_classes)
     targets = targets.float()
-    share = Beta(*torch.full((2,), alpha, device=faces.device)).sample((len(faces),))
+    share = Beta(alpha, alpha).sample((len(faces),)).to(faces.device)  # drawn on the CPU: not every device can
     share = torch.minimum(share, 1 - share)
     pixels = faces.float()
     mixture = pixels.lerp(pixels.roll(1, 0), share.view(-1, 1, 1, 1))
