@@ -36,10 +36,12 @@ def evaluate(plain: DictConfig) -> None:
         report(error)
         return
     # runs of a sweep may differ in their seed alone, which their folders' names tell
-    results = _each(folders, lambda folder: evaluator.evaluate(folder, folder.name if len(folders) > 1 else None))
+    results = _each(folders, lambda folder: evaluator.evaluate(folder, _name(folder) if len(folders) > 1 else None))
+    # what is made of files of weights does not lie among them
+    shared = Path("logs/weights") if folders[0].is_file() else Path(config.run)
     if config.ensemble and len(results) == len(folders):
         try:
-            results.append(evaluator.average(results, Path(config.run)))
+            results.append(evaluator.average(results, shared))
         except Exception as error:
             report(error)
     if results:
@@ -48,7 +50,7 @@ def evaluate(plain: DictConfig) -> None:
         say(f"{result.name}: {result.report}")
     if len(folders) > 1 and results:
         try:
-            say(f"all of them: {write_results(Path(config.run), split, results)}")
+            say(f"all of them: {write_results(shared, split, results)}")
         except FerError as error:
             report(error)
 
@@ -76,7 +78,11 @@ def _evaluate_elsewhere(config: EvaluateConfig) -> None:
 
 def _score_elsewhere(evaluator: CrossEvaluator, several: bool, folder: Path) -> CrossResult:
     run = open_run(folder)
-    return evaluator.evaluate(run, folder.name if several else run.trained.name)
+    return evaluator.evaluate(run, _name(folder) if several else run.trained.name)
+
+
+def _name(run: Path) -> str:
+    return run.stem if run.is_file() else run.name
 
 
 def _each(folders: list[Path], score: Callable[[Path], Scored]) -> list[Scored]:

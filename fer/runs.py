@@ -218,6 +218,8 @@ def check_data(run: Path, record: Mapping[str, Any], digest: str, source: str) -
 def find_runs(folder: Path) -> list[Path]:
     """Return the folders of the runs in `folder`, or `folder` itself where it is one or a file of weights.
 
+    A folder that holds no runs but files of weights gives these.
+
     Raises:
         FerError: If there is none.
     """
@@ -227,9 +229,9 @@ def find_runs(folder: Path) -> list[Path]:
         raise FerError(f"run: there is no folder '{folder}'")
     if (folder / "config.yaml").is_file():
         return [folder]
-    runs = sorted(path.parent for path in folder.glob("**/config.yaml"))
+    runs = sorted(path.parent for path in folder.glob("**/config.yaml")) or sorted(folder.glob("*.safetensors"))
     if not runs:
-        raise FerError(f"run: '{folder}' holds no run (a folder with config.yaml and best.ckpt)")
+        raise FerError(f"run: '{folder}' holds no run (a folder with config.yaml and best.ckpt) and no weights")
     return runs
 
 

@@ -11,7 +11,7 @@ from fer.leaderboard import REFERENCE
 from fer.weights import measured, open_run
 from tests.conftest import REAL, ROOT
 
-FILES = sorted((ROOT / "weights").glob("*.safetensors"))
+FILES = sorted((ROOT / "weights").rglob("*.safetensors"))
 
 
 # the validation accuracy of the Keras networks on FER2013; the best that the authors of FER+ report, on its test

@@ -1,6 +1,7 @@
 """Files of weights: small, free of their machine, and worth on every machine what they were worth on the first."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,21 @@ def test_an_evaluation_repeats_the_accuracy_that_the_file_records(file: Path, ti
         "flip": found["flip"]["accuracy"],
         "ten": found["ten"]["accuracy"],
     }
+
+
+def test_a_folder_of_files_is_evaluated_like_one_of_runs(file: Path, tiny_folder: Path) -> None:
+    handed = Path("handed")
+    handed.mkdir()
+    for name in ("one", "two"):
+        shutil.copyfile(file, handed / f"{name}.safetensors")
+    told = call("evaluate.py", f"run={handed}", "ensemble=true", f"data_root={tiny_folder}", "faces=false")
+    assert told.status == 0, told.err
+    assert "mean of 2" in told.out
+    table = Path("logs/weights/evaluation-test.md").read_text()
+    assert "| two | plain | 48 |" in table
+    assert Path("logs/weights/one/evaluation/test/report.html").is_file()
+    assert Path("logs/weights/evaluation/test/report.html").is_file()
+    assert len(list(handed.iterdir())) == 2
 
 
 def test_other_data_than_its_own_are_refused(file: Path) -> None:
