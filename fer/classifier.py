@@ -95,6 +95,20 @@ class EmotionClassifier(L.LightningModule):
         if self.teacher is not None:
             self.teacher.to(self.device)
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Have an epoch that was stopped behind its training validated, as a whole.
+
+        Lightning would go on in the middle of a validation, with the batches before it lost, and leave out one that
+        was stopped at its very beginning or end.
+        """
+        loops = checkpoint["loops"]["fit_loop"]
+        epoch, batches = loops["epoch_progress"]["current"], loops["epoch_loop.batch_progress"]
+        trained = batches["is_last_batch"] and batches["current"]["completed"] == batches["current"]["ready"]
+        if trained and epoch["processed"] < epoch["started"]:
+            for part in ("total", "current"):
+                begun = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+                loops["epoch_loop.val_loop.batch_progress"][part].update(begun)
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed what this step draws, so that a resumed run draws what an uninterrupted one would have."""
         torch.manual_seed((self.seed_base + 1) * 1_000_003 + self.global_step * 97 + self.global_rank)

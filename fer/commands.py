@@ -139,8 +139,10 @@ def _train_job(plain: DictConfig, sweep: Path) -> None:
         validate(config)
         if config.resume is not None:
             raise FerError("resume: goes on with one run; leave out -m")
-        if config.trainer.devices not in (1, "1"):  # their processes would each walk through the whole sweep
-            raise FerError("trainer.devices: a sweep trains on one device; leave out -m to train on several")
+        devices = config.trainer.devices
+        if devices not in (1, "1") and not (isinstance(devices, list) and len(devices) == 1):
+            # the processes of several would each walk through the whole sweep
+            raise FerError("trainer.devices: a sweep trains on one device, 1 or [number]; leave out -m for several")
         data = open_data(config)
         folder = sweep / f"{config.model.name}-seed{config.seed}-{run_key(config, data.all_faces.digest())}"
         if (read_metrics(folder) or {}).get("status") == "finished":

@@ -1,5 +1,6 @@
 """Evaluate runs from their folders alone: scores, intervals, pictures and a report."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -39,6 +40,7 @@ class Result(NamedTuple):
         leak_free: The same over the pictures that do not stand in training too; empty for the training split.
         logits: Float32 (N, C) for each of the views.
         classes: The class names in label order.
+        pictures: Tells the scored pictures and their labels, in their order, from others.
         report: The page that shows it.
     """
 
@@ -47,6 +49,7 @@ class Result(NamedTuple):
     leak_free: Mapping[str, Scores]
     logits: Mapping[str, Tensor]
     classes: tuple[str, ...]
+    pictures: str
     report: Path
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,8 +124,11 @@ class Evaluator:
         Raises:
             FerError: If the runs were not trained on the same classes and data.
         """
-        if len({(result.classes, result.logits["plain"].shape) for result in results}) > 1:
-            raise FerError("ensemble: the runs differ in their classes or data; average those of one data set")
+        if len({(result.classes, result.pictures) for result in results}) > 1:
+            raise FerError(
+                "ensemble: the runs differ in their classes, or in the pictures that they hold out (data.split_seed); "
+                "average runs that are scored on the same"
+            )
         assert self._data is not None
         logits = {view: average([result.logits[view] for result in results]) for view in results[0].logits}
         result = self._scored(folder, f"mean of {len(results)}", results[0].classes, logits)
@@ -138,7 +144,8 @@ class Evaluator:
 
     def _scored(self, folder: Path, name: str, classes: tuple[str, ...], logits: Mapping[str, Tensor]) -> Result:
         assert self._data is not None
-        labels = torch.from_numpy(self._data.faces[self.split].labels)
+        faces = self._data.faces[self.split]
+        labels = torch.from_numpy(faces.labels)
         new = torch.from_numpy(~self._seen()) if self.split != "train" else torch.zeros(len(labels), dtype=torch.bool)
         return Result(
             name,
@@ -146,6 +153,7 @@ class Evaluator:
             {view: score(some[new], labels[new], classes) for view, some in logits.items() if new.any()},
             logits,
             classes,
+            _identity(faces),
             folder / "evaluation" / self.split / "report.html",
         )
 
@@ -205,6 +213,13 @@ class Evaluator:
             "versions": ", ".join(f"{name} {number}" for name, number in record.get("versions", {}).items()),
             "date": datetime.now().isoformat(timespec="seconds"),
         }
+
+
+def _identity(faces: Faces) -> str:
+    """Return what changes with the pictures' origins, labels and order, but not with their size or targets."""
+    content = hashlib.blake2b("\n".join(faces.origins).encode(), digest_size=16)
+    content.update(faces.labels.tobytes())
+    return content.hexdigest()
 
 
 def _same_source(one: DataConfig, other: DataConfig) -> bool:

@@ -9,17 +9,19 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from fer.build import build_model_for, class_weights, multiply_adds, plain_model
+from fer.build import build_model_for, class_weights, multiply_adds, plain_model, rebuild_model
 from fer.callbacks.average import ExponentialAverage
+from fer.callbacks.checkpoint import RunCheckpoint
 from fer.callbacks.dashboard import Dashboard, log_hparams
 from fer.callbacks.history import History
 from fer.callbacks.progress import Throughput, TrainingBar
 from fer.callbacks.stop import CleanStop
-from fer.classifier import DivergedError, EmotionClassifier
+from fer.classifier import EmotionClassifier
 from fer.config import TrainConfig, check_numbers, choose
 from fer.data.datamodule import FaceDataModule
 from fer.device import auto_precision, root_device
@@ -33,31 +35,6 @@ log = logging.getLogger(__name__)
 
 EPOCHS = {"sample": 10, "fer2013": 30, "ferplus": 30, "folder": 30}
 MONITORS = {"val/acc": "max", "val/f1": "max", "val/loss": "min"}
-
-
-class RunCheckpoint(ModelCheckpoint):
-    """Finds its files where the run's folder lies now, so that a run can be moved and resumed.
-
-    Lightning forgets the best score when the folder is another than before, and would overwrite the best
-    checkpoint with the first one after the resume.
-    """
-
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Keep the state before an interruption, but not that of a training which diverged."""
-        if not isinstance(exception, DivergedError):
-            super().on_exception(trainer, pl_module, exception)
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the paths to be below the run's folder."""
-        folder = Path(str(self.dirpath))
-
-        def here(path: str) -> str:
-            return str(folder / Path(path).name) if path else path
-
-        names = ("best_model_path", "kth_best_model_path", "last_model_path")
-        moved = {name: here(state_dict[name]) for name in names if name in state_dict}
-        kept = {here(path): score for path, score in state_dict["best_k_models"].items()}
-        super().load_state_dict({**state_dict, **moved, "dirpath": self.dirpath, "best_k_models": kept})
 
 
 class InterruptedRunError(FerError):
@@ -114,6 +91,7 @@ class Experiment:
         data.setup()
         self.history = History(folder / "metrics.csv")
         self.throughput = Throughput()
+        self.stop = CleanStop()
         self.best = self._checkpoint("best", monitor=config.trainer.monitor, mode=MONITORS[config.trainer.monitor])
         self.classifier = self._classifier()
         make_folder(folder)
@@ -123,8 +101,11 @@ class Experiment:
     def _classifier(self) -> EmotionClassifier:
         config, classes = self.config, self.data.all_faces.classes
         channels_last = config.trainer.channels_last
-        model = build_model_for(config.model, len(classes), channels_last, self.data.source)
-        start = None if self.resume else config.model.start  # a resumed run has its own weights
+        if self.resume:  # with its own weights: those that it began with need not be there any more
+            model = rebuild_model(plain_model(config.model, len(classes), channels_last))
+        else:
+            model = build_model_for(config.model, len(classes), channels_last, self.data.source)
+        start = None if self.resume else config.model.start
         self.start = None if start is None else start_from(start, model, classes, self.data.digest)
         self.multiply_adds = multiply_adds(model, config.data.size)
         model.remember()
@@ -147,7 +128,7 @@ class Experiment:
         config = self.config.trainer
         callbacks: list[Callback] = [
             self.throughput,
-            CleanStop(),
+            self.stop,
             Dashboard(self.data),
             self.history,
             self.best,
@@ -175,6 +156,9 @@ class Experiment:
                 num_sanity_val_steps=0,
                 log_every_n_steps=50,
                 use_distributed_sampler=False,  # EpochBatches shares out by itself
+                default_root_dir=self.folder,
+                # a job that SLURM starts again would begin in a new folder with the old one's state
+                plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None,
             )
         except (ValueError, TypeError, RuntimeError, ImportError, MisconfigurationException) as error:
             raise FerError(f"trainer: {first_line(error)}") from error
@@ -223,7 +207,10 @@ class Experiment:
     def _fit(self) -> None:
         last = self.folder / "last.ckpt" if self.resume else None
         with self._interruptible():
-            self.trainer.fit(self.classifier, datamodule=self.data, ckpt_path=last)
+            try:
+                self.trainer.fit(self.classifier, datamodule=self.data, ckpt_path=last)
+            finally:
+                self.stop.restore()
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:

@@ -109,7 +109,7 @@ def halved(run: TrainedRun) -> TrainedRun:
         FerError: If half precision cannot hold the weights.
     """
     for name, value in run.trained.model.state_dict().items():
-        if not torch.isfinite(value.half()).all():
+        if value.is_floating_point() and not torch.isfinite(value.half()).all():
             raise FerError(f"run: half precision cannot hold '{name}' of {run.file}; hand on the checkpoint instead")
     model = run.trained.model.half().float()
     return run._replace(config=_portable(run.config), trained=run.trained._replace(model=model))

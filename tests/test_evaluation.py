@@ -15,6 +15,8 @@ from fer.checkpoint import read_checkpoint
 from fer.config import TrainConfig, checked
 from fer.data.faces import Faces
 from fer.data.sources import read_source
+from fer.errors import FerError
+from fer.evaluation import Evaluator
 from fer.prediction import ten_views
 from fer.runs import read_config, read_metrics, write_json
 from fer.weights import open_run
@@ -53,6 +55,14 @@ def test_a_sweep_gives_one_table_and_a_report_for_each_run(evaluated: Sweep) -> 
         shown = f"{100 * scores['accuracy']:.2f} [{100 * low:.2f}, {100 * high:.2f}]"
         assert shown in evaluated.told.out
         assert f"| {run_of(evaluated, model).name} | plain | 48 | {shown} |" in table
+
+
+def test_runs_that_hold_out_other_pictures_are_not_averaged(tiny_sweep: Sweep) -> None:
+    evaluator = Evaluator("val", "cpu")
+    result = evaluator.score(open_run(run_of(tiny_sweep, "cnn10")))
+    with pytest.raises(FerError, match=r"ensemble: .*data\.split_seed"):
+        evaluator.average([result, result._replace(pictures="of another split")], Path("mean"))
+    assert not Path("mean").exists()
 
 
 def test_a_report_without_faces_can_be_published(tiny_sweep: Sweep, tiny_folder: Path, tmp_path: Path) -> None:

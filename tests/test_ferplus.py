@@ -17,7 +17,8 @@ from fer.runs import run_key
 from fer.weights import open_run
 from tests.conftest import ROOT, call, composed, refused
 from tests.data.layouts import write_table, write_votes
-from tests.test_experiment import StopAt, assert_same, weights
+from tests.test_experiment import assert_same, weights
+from tests.test_resume import StopAt
 
 SMALL = ("model.network.width=0.25", "data.batch_size=8", "trainer.progress_bar=false", "trainer.accelerator=cpu")
 

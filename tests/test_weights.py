@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from ast import literal_eval
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from fer.errors import FerError
-from fer.weights import KEY, measured, open_run
+from fer.labels import EMOTIONS
+from fer.weights import KEY, halved, measured, open_run, save_weights
 from tests.conftest import ROOT, Sweep, call, refused, run_of
 
 
@@ -35,6 +37,17 @@ def test_the_file_holds_the_best_weights_in_half_precision(file: Path, tiny_swee
     expected = run.trained.model.state_dict()
     for name, value in saved.trained.model.state_dict().items():
         assert torch.equal(value, expected[name].half().float() if value.is_floating_point() else expected[name])
+
+
+def test_a_long_training_is_handed_on_though_half_precision_cannot_count_its_steps(tiny_sweep: Sweep) -> None:
+    run = open_run(run_of(tiny_sweep, "cnn10"))
+    counters = [value for name, value in run.trained.model.named_buffers() if name.endswith("num_batches_tracked")]
+    for counter in counters:
+        counter.fill_(70_000)
+    assert counters
+    save_weights(halved(run), Path("long.safetensors"), {})
+    state = open_run(Path("long.safetensors")).trained.model.state_dict()
+    assert {int(value) for name, value in state.items() if name.endswith("num_batches_tracked")} == {70_000}
 
 
 def test_the_file_names_no_place_of_the_machine_that_wrote_it(file: Path, tiny_folder: Path) -> None:
@@ -111,3 +124,16 @@ def test_a_file_that_would_run_something_else_is_not_opened(file: Path, network:
     save_file(tensors, "bad.safetensors", {KEY: json.dumps(content)})
     with pytest.raises(FerError, match=r"bad\.safetensors.*(something else|not here)"):
         open_run(Path("bad.safetensors"))
+
+
+def test_the_readme_asks_a_trained_network(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = (
+        block.split("```")[0]
+        for block in (ROOT / "README.md").read_text().split("```python\n")[1:]
+        if "open_run" in block
+    )
+    monkeypatch.chdir(ROOT)
+    exec(example, {})
+    shares: dict[str, float] = literal_eval(capsys.readouterr().out)
+    assert tuple(shares) == EMOTIONS
+    assert sum(shares.values()) == pytest.approx(1, abs=1e-5)

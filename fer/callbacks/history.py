@@ -1,6 +1,7 @@
 """The figures of every epoch, in a CSV and in the checkpoint."""
 
 import csv
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
 
 from fer.files import csv_text, write_whole
+
+log = logging.getLogger(__name__)
 
 Row = dict[str, float]
 
@@ -56,7 +59,10 @@ class History(Checkpoint):
         row.update({name: float(value) for name, value in sorted(trainer.callback_metrics.items())})
         self.rows.append(row)
         if trainer.is_global_zero:
-            write_rows(self.rows, self.path)
+            try:
+                write_rows(self.rows, self.path)
+            except OSError as error:  # Windows: a table that is open in Excel; the next epoch writes all rows again
+                log.warning("'%s' cannot be written (%s).", self.path, error.strerror)
 
 
 def write_rows(rows: list[Row], path: Path) -> None:

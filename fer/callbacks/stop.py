@@ -28,7 +28,7 @@ class CleanStop(Callback):
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
-        log.warning("Stopping behind this batch with a last checkpoint; press Ctrl-C again to stop at once.")
+        log.warning("Stopping after this batch with a last checkpoint; press Ctrl-C again to stop at once.")
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
@@ -37,15 +37,8 @@ class CleanStop(Callback):
         if self.requested:
             raise KeyboardInterrupt
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Give the signal back."""
-        self._restore()
-
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Give the signal back."""
-        self._restore()
-
-    def _restore(self) -> None:
+    def restore(self) -> None:
+        """Give the signal back; not before the last checkpoint is saved, which one more Ctrl-C would cut short."""
         if self._previous is not None:
             signal.signal(signal.SIGINT, self._previous)
             self._previous = None

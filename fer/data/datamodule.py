@@ -144,7 +144,12 @@ class FaceDataModule(L.LightningDataModule):
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         faces = self.faces["train"]
         batches = EpochBatches(len(faces), self.config.batch_size, self.seed, True, rank, world_size)
-        batches.skip(*self._resume_at)
+        # workers begin to draw before Lightning tells the epoch
+        epoch, done = self._resume_at
+        if done >= len(batches):
+            epoch, done = epoch + 1, 0
+        batches.set_epoch(max(0, epoch))
+        batches.skip(epoch, done)
         draw = self.source == "ferplus" and self.config.target == "probabilistic"
         return self._loader(FaceDataset(faces, self.augmenter, draw), batches)
 

@@ -1,0 +1,34 @@
+"""Checkpoints of a run whose folder may be moved."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from fer.classifier import DivergedError
+
+
+class RunCheckpoint(ModelCheckpoint):
+    """Finds its files where the run's folder lies now, so that a run can be moved and resumed.
+
+    Lightning forgets the best score when the folder is another than before, and would overwrite the best
+    checkpoint with the first one after the resume.
+    """
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Keep the state before an interruption, but not that of a training which diverged."""
+        if not isinstance(exception, DivergedError):
+            super().on_exception(trainer, pl_module, exception)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the paths to be below the run's folder."""
+        folder = Path(str(self.dirpath))
+
+        def here(path: str) -> str:
+            return str(folder / Path(path).name) if path else path
+
+        names = ("best_model_path", "kth_best_model_path", "last_model_path")
+        moved = {name: here(state_dict[name]) for name in names if name in state_dict}
+        kept = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **moved, "dirpath": self.dirpath, "best_k_models": kept})

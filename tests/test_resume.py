@@ -1,0 +1,147 @@
+"""A training that was stopped, whenever and however, goes on as if it had not been."""
+
+import csv
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from fer.experiment import InterruptedRunError
+from tests.conftest import composed
+from tests.test_experiment import FROZEN, SMALL, assert_same, experiment, weights
+
+
+class StopAt(Callback):
+    """Presses Ctrl-C while a given step runs, as `CleanStop` sees it."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("step", "options"),
+    [
+        (3, ()),
+        (8, ()),
+        (8, ("optim.ema=0.9",)),
+        (3, ("optim.optimizer=muon", "optim.lr=0.03")),
+        (3, ("optim.mixup=0.2",)),
+        (8, ("data.num_workers=2",)),
+    ],
+)
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(tiny_folder: Path, step: int, options: tuple[str, ...]) -> None:
+    experiment(composed(*SMALL, *options), tiny_folder, "whole").run()
+    stopped = experiment(composed(*SMALL, *options), tiny_folder, "stopped")
+    stopped.trainer.callbacks.insert(0, StopAt(step))  # type: ignore[attr-defined]
+    with pytest.raises(InterruptedRunError, match="resume=stopped"):
+        stopped.run()
+    assert torch.load("stopped/last.ckpt", weights_only=True)["global_step"] == step
+    assert not Path("stopped/metrics.json").exists()
+    Path("stopped").rename("moved")  # to another machine, say
+    metrics = experiment(composed(*SMALL, *options), tiny_folder, "moved", resume=True).run()
+    assert_same(weights("whole"), weights("moved"))
+    assert_same(weights("whole", "best.ckpt"), weights("moved", "best.ckpt"))
+    whole = json.loads(Path("whole/metrics.json").read_text())
+    assert [metrics[key] for key in ("epochs", "best_epoch", "train", "val", "test")] == [
+        whole[key] for key in ("epochs", "best_epoch", "train", "val", "test")
+    ]
+    assert not Path("stopped").exists()
+
+
+def test_a_moved_run_keeps_its_best_checkpoint(tiny_folder: Path) -> None:
+    """The best score must be known after the move: a rate of nothing lets no later epoch be better."""
+    config = composed(*SMALL, "trainer.max_epochs=3", "optim.lr=0", "optim.warmup_epochs=0")
+    stopped = experiment(config, tiny_folder, "here")
+    per_epoch = len(stopped.data.train_dataloader())
+    stopped.trainer.callbacks.insert(0, StopAt(2 * per_epoch + 1))  # type: ignore[attr-defined]
+    with pytest.raises(InterruptedRunError):
+        stopped.run()
+    best = stopped.best.best_model_score
+    Path("here").rename("there")
+    resumed = experiment(
+        composed(*SMALL, "trainer.max_epochs=3", "optim.lr=0", "optim.warmup_epochs=0"),
+        tiny_folder,
+        "there",
+        resume=True,
+    )
+    metrics = resumed.run()
+    assert resumed.best.best_model_score is not None and best is not None
+    assert float(resumed.best.best_model_score) >= float(best)
+    assert Path(resumed.best.best_model_path).parent == Path("there").resolve()
+    assert metrics["epochs"] == 3
+
+
+@pytest.mark.parametrize("hook", ["on_validation_start", "on_validation_batch_end", "on_validation_end"])
+def test_a_validation_that_is_stopped_is_done_again_as_a_whole(tiny_folder: Path, hook: str) -> None:
+    class StopInValidation(Callback):
+        def stop(self, trainer: L.Trainer, *_: Any, **__: Any) -> None:
+            if trainer.current_epoch == 1:
+                raise KeyboardInterrupt
+
+    options = (*SMALL, "optim.ema=0.9", "data.batch_size=16")
+    finished = experiment(composed(*options), tiny_folder, "whole").run()
+    stopped = experiment(composed(*options), tiny_folder, "stopped")
+    callback = StopInValidation()
+    setattr(callback, hook, callback.stop)
+    stopped.trainer.callbacks.insert(0, callback)  # type: ignore[attr-defined]
+    with pytest.raises(InterruptedRunError):
+        stopped.run()
+    metrics = experiment(composed(*options), tiny_folder, "stopped", resume=True).run()
+    whole, resumed = (torch.load(Path(name) / "last.ckpt", weights_only=True) for name in ("whole", "stopped"))
+    assert_same(whole["state_dict"], resumed["state_dict"])
+    assert_same(whole["current_model_state"], resumed["current_model_state"])
+    assert [metrics[key] for key in ("best_epoch", "train", "val", "test")] == [
+        finished[key] for key in ("best_epoch", "train", "val", "test")
+    ]
+    tables = []
+    for name in ("whole", "stopped"):
+        with (Path(name) / "metrics.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        tables.append([{k: v for k, v in row.items() if k not in ("seconds", "images_per_s")} for row in rows])
+    assert tables[0] == tables[1]
+
+
+def test_a_stop_is_saved_however_often_ctrl_c_is_pressed(tiny_folder: Path) -> None:
+    class Impatient(Callback):
+        def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    stopped = experiment(composed(*SMALL), tiny_folder, "stopped")
+    stopped.trainer.callbacks[:0] = [StopAt(2), Impatient()]  # type: ignore[attr-defined]
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(InterruptedRunError, match="resume=stopped"):
+        stopped.run()
+    assert torch.load("stopped/last.ckpt", weights_only=True)["global_step"] == 2
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_a_run_goes_on_without_the_weights_that_it_began_with(tiny_folder: Path) -> None:
+    stopped = experiment(composed(*FROZEN), tiny_folder, "stopped")
+    stopped.trainer.callbacks.insert(0, StopAt(2))  # type: ignore[attr-defined]
+    with pytest.raises(InterruptedRunError):
+        stopped.run()
+    config = composed(*FROZEN, "model.weights=gone.safetensors")
+    assert experiment(config, tiny_folder, "stopped", resume=True).run()["epochs"] == 2
+
+
+def test_slurm_restarts_nothing_by_itself(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("NTASKS", "NTASKS_PER_NODE", "PROCID", "LOCALID", "NODEID", "JOB_ID")
+    for name, value in zip(names, ("1", "1", "0", "0", "0", "7"), strict=True):
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    monkeypatch.setenv("SLURM_JOB_NAME", "faces")
+    run = experiment(composed(*SMALL), tiny_folder, "run")
+    connector: Any = run.trainer._accelerator_connector
+    assert connector.cluster_environment.auto_requeue is False
+    assert Path(run.trainer.default_root_dir).name == "run"
