@@ -38,6 +38,17 @@ class Rows:
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         return (np.asarray(self.base[row]) for row in self.rows)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # for a worker that does not share this one's memory: NumPy would hand over what the map shows, all of it
+        base = self.base
+        if isinstance(base, np.memmap) and base.filename is not None:
+            return _reopened, (base.filename, base.offset, base.shape, self.rows)
+        return Rows, (base, self.rows)
+
+
+def _reopened(file: str, offset: int, shape: tuple[int, ...], rows: NDArray[np.intp]) -> Rows:
+    return Rows(np.memmap(file, np.uint8, "r", offset, shape), rows)
+
 
 def take(images: NDArray[np.uint8], rows: NDArray[np.intp]) -> NDArray[np.uint8]:
     """Return some rows of pictures: in memory where they are few, else as `Rows`, which looks like an array.

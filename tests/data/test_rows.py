@@ -1,5 +1,6 @@
 """Pictures beyond the memory: the same faces, read from disk when they are asked for."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,20 @@ def test_faces_on_disk_are_the_faces_in_memory(tiny_folder: Path, tiny_faces: Fa
     images, labels = FaceDataset(train).__getitems__(BatchRequest(np.array([7, 3, 100]), 0))[:2]
     assert {image.numpy().tobytes() for image in images[:, 0]} <= order
     assert labels.tolist() == train.labels[[7, 3, 100]].tolist()
+
+
+@pytest.mark.usefixtures("small_memory")
+def test_a_worker_is_told_where_pictures_lie_and_not_what_they_show(tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (20, 8, 8), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", pictures)
+    rows = take(np.load(tmp_path / "images.npy", mmap_mode="r"), np.arange(19, 0, -1))
+    handed = pickle.dumps(rows)
+    assert len(handed) < pictures.nbytes / 2
+    again = pickle.loads(handed)
+    assert isinstance(again.base, np.memmap)
+    assert np.array_equal(again[:], pictures[:0:-1])
+    in_memory = pickle.loads(pickle.dumps(take(pictures, np.arange(19, 0, -1))))
+    assert np.array_equal(in_memory[:], pictures[:0:-1])
 
 
 @pytest.mark.usefixtures("small_memory")
