@@ -35,6 +35,7 @@ def curves(history: Sequence[Mapping[str, float]], best_epoch: int | None) -> Fi
             axes.plot(*np.array(points).reshape(-1, 2).T, color=colour, linewidth=2, marker=marker, label=name)
         if best_epoch is not None:
             _mark_best(axes, best_epoch, {row["epoch"]: row.get(f"val/{key}") for row in history}, key)
+        axes.set_xlim(left=0.5)  # there is no epoch 0
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if key == "acc":
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
