@@ -1,11 +1,17 @@
 """Whole commands that take a while: the README's first one, and a training in two processes."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
+import torch
 
-from tests.conftest import command
+from tests.conftest import ROOT, command
 
 
 @pytest.mark.slow
@@ -29,3 +35,23 @@ def test_two_processes_train_together_and_write_once() -> None:
     assert json.loads((folder / "metrics.json").read_text())["epochs"] == 1
     assert len((folder / "metrics.csv").read_text().splitlines()) == 2
     assert result.stdout.count("macro F1") == 1
+
+
+@pytest.mark.slow
+def test_two_processes_stop_together() -> None:
+    small = ("model=cnn10", "model.network.width=0.25", "trainer.max_epochs=500", "trainer.progress_bar=false")
+    two = ("trainer.accelerator=cpu", "trainer.devices=2")
+    training = subprocess.Popen([sys.executable, str(ROOT / "train.py"), *small, *two], start_new_session=True)
+    try:
+        deadline = time.monotonic() + 300
+        while not list(Path("logs/cnn10").glob("*/last.ckpt")):
+            assert training.poll() is None and time.monotonic() < deadline
+            time.sleep(0.2)
+        time.sleep(1.3)  # into the middle of an epoch
+        os.killpg(training.pid, signal.SIGINT)  # as a terminal does
+        assert training.wait(timeout=120) not in (0, -signal.SIGKILL)
+    finally:
+        if training.poll() is None:
+            os.killpg(training.pid, signal.SIGKILL)
+    (folder,) = Path("logs/cnn10").iterdir()
+    assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] > 0

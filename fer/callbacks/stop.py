@@ -34,7 +34,10 @@ class CleanStop(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Stop where Lightning counts the step before as done and this one as not begun."""
-        if self.requested:
+        requested = self.requested
+        if trainer.world_size > 1:  # the signal reaches several processes between different batches
+            requested = trainer.strategy.reduce_boolean_decision(requested, all=False)
+        if requested:
             raise KeyboardInterrupt
 
     def restore(self) -> None:
