@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,17 @@ class CleanStop(Callback):
             requested = trainer.strategy.reduce_boolean_decision(requested, all=False)
         if requested:
             raise KeyboardInterrupt
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Let the first of several processes outlive the others and say what became of the run.
+
+        Lightning looks every five seconds whether one of them failed, and kills the first one if so: it would when
+        they all stop. Ending the others remains the launcher's task.
+        """
+        launcher = trainer.strategy.launcher
+        if isinstance(exception, KeyboardInterrupt) and isinstance(launcher, _SubprocessScriptLauncher):
+            watched, launcher.procs = launcher.procs, list(launcher.procs)
+            watched.clear()
 
     def restore(self) -> None:
         """Give the signal back; not before the last checkpoint is saved, which one more Ctrl-C would cut short."""
