@@ -111,7 +111,11 @@ class EmotionClassifier(L.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed what this step draws, so that a resumed run draws what an uninterrupted one would have."""
-        torch.manual_seed((self.seed_base + 1) * 1_000_003 + self.global_step * 97 + self.global_rank)
+        seed = (self.seed_base + 1) * 1_000_003 + self.global_step * 97 + self.global_rank
+        if self.device.type == "cpu":
+            torch.default_generator.manual_seed(seed)  # the function below seeds devices too that are not there
+        else:
+            torch.manual_seed(seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the objective of one batch."""
@@ -237,7 +241,9 @@ class EmotionClassifier(L.LightningModule):
         if self.optim.optimizer == "muon":
             low = torch.bfloat16 if str(self.trainer.precision).startswith("bf16") else torch.float32
             return Muon(groups, self.optim.lr, self.optim.momentum, dtype=low)
-        return SGD(groups, lr=self.optim.lr, momentum=self.optim.momentum, nesterov=self.optim.momentum > 0)
+        momentum = self.optim.momentum
+        # one operation over all tensors, as on a GPU by default; Lightning clips no gradients for the fused one
+        return SGD(groups, lr=self.optim.lr, momentum=momentum, nesterov=momentum > 0, foreach=True)
 
 
 def _update(metric: object, *args: object) -> None:

@@ -27,6 +27,5 @@ def mixed(faces: Tensor, targets: Tensor, num_classes: int, alpha: float) -> tup
     targets = targets.float()
     share = Beta(alpha, alpha).sample((len(faces),)).to(faces.device)  # drawn on the CPU: not every device can
     share = torch.minimum(share, 1 - share)
-    pixels = faces.float()
-    mixture = pixels.lerp(pixels.roll(1, 0), share.view(-1, 1, 1, 1))
-    return mixture.round().to(torch.uint8), targets.lerp(targets.roll(1, 0), share.view(-1, 1))
+    mixture = faces.float().lerp_(faces.roll(1, 0).float(), share.view(-1, 1, 1, 1)).round_()
+    return mixture.to(torch.uint8), targets.lerp(targets.roll(1, 0), share.view(-1, 1))

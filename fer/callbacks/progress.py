@@ -55,15 +55,35 @@ class TrainingBar(RichProgressBar):
     """
 
     def __init__(self, throughput: Throughput) -> None:
-        super().__init__(refresh_rate=10, theme=RichProgressBarTheme(metrics_format=".3f"))
+        # twice a second: drawing takes a core from the network, and reading the figures has a GPU wait for itself
+        super().__init__(refresh_rate=2, theme=RichProgressBarTheme(metrics_format=".3f"))
         self.throughput = throughput
+        self._shown: Shown = {}
+        self._due = 0.0
 
     def _get_train_description(self, current_epoch: int) -> str:
         # Lightning counts epochs from 0; tables, charts and users count from 1
         return f"Epoch {current_epoch + 1}/{self.trainer.max_epochs}"
 
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Show the whole epoch's figures."""
+        self._due = 0.0
+        super().on_train_epoch_end(trainer, pl_module)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Show the validation's accuracy."""
+        self._due = 0.0
+        super().on_validation_end(trainer, pl_module)
+
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> Shown:
-        """Return what stands behind the bar."""
+        """Return what stands behind the bar, read again when it is drawn again and not behind every batch."""
+        now = time.perf_counter()
+        if now >= self._due:
+            self._shown = self._figures(trainer, pl_module)
+            self._due = now + 1 / self.refresh_rate
+        return self._shown
+
+    def _figures(self, trainer: L.Trainer, pl_module: L.LightningModule) -> Shown:
         shown: Shown = {}
         if self.throughput.images:
             shown.update(cast(EmotionClassifier, pl_module).running())
