@@ -73,12 +73,15 @@ class EmotionClassifier(L.LightningModule):
         weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         # not saved: the objective is no part of the trained model
         self.register_buffer("class_weights", weights, persistent=False)
+        # not synchronised: the progress bar reads them in one process alone, which would wait for ever; and not checked
+        # behind every batch, for which a GPU would have to finish it
+        mean: dict[str, Any] = {"nan_strategy": "disable", "sync_on_compute": False}
+        share: dict[str, Any] = {"average": "micro", "validate_args": False, "sync_on_compute": False}
         self.train_metrics = MetricCollection(
             {
-                # not synchronised here: the progress bar reads them in one process alone, which would wait for ever
-                "loss": MeanMetric(sync_on_compute=False),
-                "objective": MeanMetric(sync_on_compute=False),
-                "acc": MulticlassAccuracy(len(self.classes), average="micro", sync_on_compute=False),
+                "loss": MeanMetric(**mean),
+                "objective": MeanMetric(**mean),
+                "acc": MulticlassAccuracy(len(self.classes), **share),
             }
         )
         # in the checkpoint, so that an epoch that was stopped in its middle reports all of its batches
@@ -126,8 +129,9 @@ class EmotionClassifier(L.LightningModule):
         objective = self._objective(faces, logits, targets)
         with torch.no_grad():
             metrics = self.train_metrics
-            _update(metrics["loss"], F.cross_entropy(logits.detach(), labels), len(labels))
-            _update(metrics["objective"], objective.detach(), len(labels))
+            # an epoch's batches are equally large
+            _update(metrics["loss"], F.cross_entropy(logits.detach(), labels))
+            _update(metrics["objective"], objective.detach())
             _update(metrics["acc"], logits.detach(), labels)
         return objective
 
