@@ -208,11 +208,26 @@ class Evaluator:
             "seed": record.get("seed"),
             "commit": record.get("commit"),
             "data": record.get("data", {}).get("digest") or "unknown: environment.json is missing",
+            **_built_on(record),
             "trained on": record.get("hardware"),
             "evaluated on": hardware(self.device),
             "versions": ", ".join(f"{name} {number}" for name, number in record.get("versions", {}).items()),
             "date": datetime.now().isoformat(timespec="seconds"),
         }
+
+
+def _built_on(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return the networks that a run started and learned from: its configuration alone may not name them any more."""
+    teachers = record.get("teacher") or []
+    found = {
+        "started from": [record["start"]] if record.get("start") else [],
+        "taught by": teachers if isinstance(teachers, list) else [teachers],
+    }
+    return {
+        key: ", ".join(f"{one['name']} ({one['file']}, SHA-256 {one['sha256'][:8]}…)" for one in networks)
+        for key, networks in found.items()
+        if networks
+    }
 
 
 def _identity(faces: Faces) -> str:
