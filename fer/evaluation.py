@@ -17,6 +17,7 @@ from fer.config import FERPLUS_KEYS, DataConfig, TrainConfig
 from fer.data.datamodule import FaceDataModule
 from fer.data.faces import Faces, Split
 from fer.data.leaks import identical_to_any
+from fer.data.sources import find_fer2013, looked_for
 from fer.device import auto_precision, hardware, root_device
 from fer.errors import FerError
 from fer.explain import grad_cam
@@ -192,6 +193,7 @@ class Evaluator:
             index=None if self.data_root else config.data.index,
             oversample=replace(config.data.oversample, enabled=False),  # no split is scored with copies in it
         )
+        _check_root(data)
         if self._data is None or not _same_source(self._data.config, data):
             self._data, self._leaked = FaceDataModule(data, seed=config.seed), None
             self._data.setup()
@@ -235,6 +237,20 @@ def _identity(faces: Faces) -> str:
     content = hashlib.blake2b("\n".join(faces.origins).encode(), digest_size=16)
     content.update(faces.labels.tobytes())
     return content.hexdigest()
+
+
+def _check_root(data: DataConfig) -> None:
+    """Refuse a data set that is not there with the key that an evaluation has for its place."""
+    official = data.name in ("fer2013", "ferplus")
+    root = find_fer2013(data.root) if official else data.root
+    if root is None and data.name not in ("sample", "auto"):
+        where = f"looked for {looked_for()}" if official else "the run does not say where it lies"
+        named = "FER2013" if official else "the data set of the run"
+        raise FerError(f"{named} was not found ({where}); name its place with data_root=…")
+    if root is not None and data.name != "huggingface" and not Path(root).expanduser().exists():
+        raise FerError(
+            f"the data set of the run was not found ({root} does not exist); name its place with data_root=…"
+        )
 
 
 def _same_source(one: DataConfig, other: DataConfig) -> bool:
