@@ -81,7 +81,7 @@ def test_a_backbone_is_freed_behind_a_trained_head() -> None:
     ("source", "model", "words"),
     [
         ("cnn12", ("cnn10", "model.network.width=0.25"), "it is the deeper one"),
-        ("cnn10", ("cnn10", "model.network.width=0.5"), "size mismatch"),
+        ("cnn10", ("cnn10", "model.network.width=0.5"), "its model.network.width is 0.25, not 0.5"),
         ("cnn10", ("cnn10", "model.network.width=0.25", "model.input.mean=[0.3]"), "expects its pictures otherwise"),
         ("cnn10", ("cnn10", "model.network.width=0.25", "model.network.residual=false"), "no shortcuts"),
         ("cnn10", ("mnv2", "model.weights=null"), "it is no MobileNetV2"),

@@ -91,6 +91,7 @@ class CNN(nn.Module):
             layers += [Pair(outputs, residual, batch_norm) for _ in range(stage.pairs)]
             self.stages.append([first, *range(first + 2, len(layers))])
             channels = outputs
+        self.width = width
         self.residual = residual
         self.identical = residual and batch_norm  # new pairs pass on what they are given
         self.features = nn.Sequential(*layers)
@@ -103,12 +104,14 @@ class CNN(nn.Module):
         The shallower one's layers are taken over; the pairs that it lacks add nothing until they are trained.
 
         Raises:
-            ValueError: If it is no such network, or is deeper.
+            ValueError: If it is no such network, or is deeper, or has other widths.
         """
         if not isinstance(other, CNN):
             raise ValueError("it is no custom CNN")
         if other.residual != self.residual:
             raise ValueError("one of the two has no shortcuts")
+        if other.width != self.width:
+            raise ValueError(f"its model.network.width is {other.width:g}, not {self.width:g}")
         state = self.state_dict()
         state.update({name: value for name, value in other.state_dict().items() if name.startswith("head.")})
         for own, known in zip(self.stages, other.stages, strict=True):
