@@ -190,8 +190,14 @@ class EmotionClassifier(L.LightningModule):
         return torch.cat(logits), torch.cat(labels)
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the last epoch."""
+        """Forget the last epoch, and have all devices validate the same network.
+
+        Each keeps batch norm statistics of its own faces; those of the first are the ones that are saved.
+        """
         self.outputs.clear()
+        if self.trainer.world_size > 1:
+            for buffer in self.network.buffers():
+                torch.distributed.broadcast(buffer, 0)
 
     def on_test_epoch_start(self) -> None:
         """Forget the last evaluation."""

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import shutil
+import sys
 import traceback
 import warnings
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from fer.errors import FerError
 from fer.experiment import Experiment, InterruptedRunError, validate
 from fer.leaderboard import terminal_table, write_leaderboard
 from fer.runs import (
+    EXCLUDED,
     check_data,
     make_folder,
     read_config,
@@ -43,6 +45,7 @@ from fer.terminal import console, counts_table, say, summary
 
 SWEEP = "FER_SWEEP"
 INTERRUPTED = 130  # what shells return for Ctrl-C
+MOVABLE = ("data.root", "data.votes", "data.index", "data.cache_dir", "trainer.progress_bar")  # change no result
 
 log = logging.getLogger(__name__)
 failures: list[str] = []
@@ -78,6 +81,7 @@ def run(command: Callable[[], Any]) -> int:
     handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False, show_level=False)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
     quieten()
+    sys.argv[1:] = [_at_home(argument) for argument in sys.argv[1:]]
     failures.clear()
     console.quiet = int(os.environ.get("LOCAL_RANK", 0)) > 0  # of a distributed training, one process speaks
     os.environ.pop(SWEEP, None)
@@ -91,6 +95,15 @@ def run(command: Callable[[], Any]) -> int:
     finally:
         _remove_hydras_record()
     return 1 if failures else 0
+
+
+def _at_home(argument: str) -> str:
+    """Return `key=~/path` with the home folder in it: shells leave it as it is behind a key, and Hydra refuses it."""
+    key, equals, value = argument.partition("=")
+    if not value.startswith("~/"):
+        return argument
+    path = str(Path(value).expanduser())
+    return f"{key}{equals}'{path}'" if set(path) & set(" ,()[]{}=") and "'" not in path else f"{key}{equals}{path}"
 
 
 def _remove_hydras_record() -> None:
@@ -120,7 +133,7 @@ def _train_single(plain: DictConfig) -> None:
     config = checked(plain, TrainConfig)
     validate(config)
     if config.resume is not None:
-        _resume(Path(config.resume))
+        _resume(plain, Path(config.resume))
         return
     data = open_data(config)
     folder = single_folder(config)
@@ -200,15 +213,21 @@ def _resolved(path: Path | str | None) -> str | None:
     return None if path is None else str(Path(path).expanduser().resolve())
 
 
-def _resume(folder: Path) -> None:
-    overrides = [text for text in HydraConfig.get().overrides.task if not text.startswith("resume=")]
-    if overrides:
+def _resume(plain: DictConfig, folder: Path) -> None:
+    overrides = {text.partition("=")[0]: text for text in HydraConfig.get().overrides.task}
+    refused = [text for key, text in overrides.items() if key not in ("resume", *MOVABLE)]
+    if refused:
         raise FerError(
-            f"resume goes on with the run's own configuration: leave out {', '.join(overrides)}, or start a new run"
+            f"resume goes on with the run's own configuration: leave out {', '.join(refused)}, or start a new run"
         )
     if not folder.is_dir():
         raise FerError(f"resume: there is no folder '{folder}'")
-    config = checked(read_config(folder), TrainConfig)
+    known = read_config(folder)
+    for key in set(overrides) & set(MOVABLE):
+        OmegaConf.update(known, key, OmegaConf.select(plain, key))
+    config = checked(known, TrainConfig)
+    if (folder / EXCLUDED).is_file():  # as the list was, whatever has become of it
+        config.data.exclude = str(folder / EXCLUDED)
     metrics = read_metrics(folder)
     if metrics is not None and metrics["status"] == "finished":
         say(f"{folder} is finished: {metrics['epochs']} epochs.")
@@ -250,7 +269,11 @@ def report(error: Exception) -> None:
 
 
 def _update_leaderboard(folder: Path) -> None:
-    table = write_leaderboard(folder)
+    try:
+        table = write_leaderboard(folder)
+    except OSError as error:  # open in Excel, say: no reason to lose what was trained
+        log.warning("%s: the leaderboard cannot be written (%s); it is next time.", folder, error.strerror)
+        return
     if table:
         console.print(terminal_table(table))
         say(str(folder / "leaderboard.md"))

@@ -17,6 +17,7 @@ from fer.config import FERPLUS_KEYS, DataConfig, TrainConfig
 from fer.data.datamodule import FaceDataModule
 from fer.data.faces import Faces, Split
 from fer.data.leaks import identical_to_any
+from fer.data.sources import find_fer2013, looked_for
 from fer.device import auto_precision, hardware, root_device
 from fer.errors import FerError
 from fer.explain import grad_cam
@@ -192,6 +193,7 @@ class Evaluator:
             index=None if self.data_root else config.data.index,
             oversample=replace(config.data.oversample, enabled=False),  # no split is scored with copies in it
         )
+        _check_root(data)
         if self._data is None or not _same_source(self._data.config, data):
             self._data, self._leaked = FaceDataModule(data, seed=config.seed), None
             self._data.setup()
@@ -208,6 +210,7 @@ class Evaluator:
             "seed": record.get("seed"),
             "commit": record.get("commit"),
             "data": record.get("data", {}).get("digest") or "unknown: environment.json is missing",
+            **_built_on(record),
             "trained on": record.get("hardware"),
             "evaluated on": hardware(self.device),
             "versions": ", ".join(f"{name} {number}" for name, number in record.get("versions", {}).items()),
@@ -215,11 +218,39 @@ class Evaluator:
         }
 
 
+def _built_on(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return the networks that a run started and learned from: its configuration alone may not name them any more."""
+    teachers = record.get("teacher") or []
+    found = {
+        "started from": [record["start"]] if record.get("start") else [],
+        "taught by": teachers if isinstance(teachers, list) else [teachers],
+    }
+    return {
+        key: ", ".join(f"{one['name']} ({one['file']}, SHA-256 {one['sha256'][:8]}…)" for one in networks)
+        for key, networks in found.items()
+        if networks
+    }
+
+
 def _identity(faces: Faces) -> str:
     """Return what changes with the pictures' origins, labels and order, but not with their size or targets."""
     content = hashlib.blake2b("\n".join(faces.origins).encode(), digest_size=16)
     content.update(faces.labels.tobytes())
     return content.hexdigest()
+
+
+def _check_root(data: DataConfig) -> None:
+    """Refuse a data set that is not there with the key that an evaluation has for its place."""
+    official = data.name in ("fer2013", "ferplus")
+    root = find_fer2013(data.root) if official else data.root
+    if root is None and data.name not in ("sample", "auto"):
+        where = f"looked for {looked_for()}" if official else "the run does not say where it lies"
+        named = "FER2013" if official else "the data set of the run"
+        raise FerError(f"{named} was not found ({where}); name its place with data_root=…")
+    if root is not None and data.name != "huggingface" and not Path(root).expanduser().exists():
+        raise FerError(
+            f"the data set of the run was not found ({root} does not exist); name its place with data_root=…"
+        )
 
 
 def _same_source(one: DataConfig, other: DataConfig) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ import lightning as L
 import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from fer.build import build_model_for, class_weights, multiply_adds, plain_model, rebuild_model
@@ -20,7 +21,7 @@ from fer.callbacks.checkpoint import RunCheckpoint
 from fer.callbacks.dashboard import Dashboard, log_hparams
 from fer.callbacks.history import History
 from fer.callbacks.progress import Throughput, TrainingBar
-from fer.callbacks.stop import CleanStop
+from fer.callbacks.stop import CleanStop, Patience
 from fer.classifier import EmotionClassifier
 from fer.config import TrainConfig, check_numbers, choose
 from fer.data.datamodule import FaceDataModule
@@ -28,7 +29,7 @@ from fer.device import auto_precision, root_device
 from fer.distill import open_teacher
 from fer.errors import FerError, first_line
 from fer.figures import curves, png_bytes
-from fer.runs import environment, make_folder, write_config, write_json
+from fer.runs import EXCLUDED, environment, make_folder, write_config, write_json
 from fer.start import start_from
 
 log = logging.getLogger(__name__)
@@ -137,7 +138,7 @@ class Experiment:
         if self.config.optim.ema is not None:
             callbacks.append(ExponentialAverage(self.config.optim.ema))
         if config.patience is not None:
-            callbacks.append(EarlyStopping(config.monitor, patience=config.patience, mode=MONITORS[config.monitor]))
+            callbacks.append(Patience(config.monitor, patience=config.patience, mode=MONITORS[config.monitor]))
         if config.progress_bar:
             callbacks.append(TrainingBar(self.throughput))
         try:
@@ -189,6 +190,8 @@ class Experiment:
     def _record(self) -> dict[str, Any]:
         """Write the configuration and what else a result depends on; a resumed run keeps its first record."""
         write_config(self.folder, self.config)
+        if self.config.data.exclude is not None and not (self.folder / EXCLUDED).is_file():
+            shutil.copyfile(self.config.data.exclude, self.folder / EXCLUDED)
         device = self.trainer.strategy.root_device
         record = environment(self.config.seed, self.data.digest, self.data.all_faces.source, device)
         if self.classifier.teacher is not None:

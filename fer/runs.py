@@ -49,6 +49,10 @@ INERT = (
 )
 
 
+EXCLUDED = "exclude.csv"
+"""A run's own copy of the list of pictures that it left out."""
+
+
 def run_key(config: TrainConfig, digest: str) -> str:
     """Return 8 hexadecimal digits that name a training: same configuration and data, same key."""
     plain = asdict(config)
@@ -65,6 +69,8 @@ def run_key(config: TrainConfig, digest: str) -> str:
         plain.pop("distill")
     else:
         plain["distill"]["teacher"] = teachers if len(teachers) > 1 else teachers[0]
+    if config.data.exclude is not None:
+        plain["data"]["exclude"] = _content(config.data.exclude)
     if config.optim.mixup is None:
         plain["optim"].pop("mixup")
     if config.model.start is None:
@@ -78,7 +84,7 @@ def run_key(config: TrainConfig, digest: str) -> str:
 
 
 def _content(path: str) -> str:
-    """Return what tells a trained network from others, wherever it lies; the path where there is none."""
+    """Return what tells a trained network or a list from others, wherever it lies; the path where there is none."""
     file = Path(path)
     try:
         return sha256(file / "best.ckpt" if file.is_dir() else file)

@@ -120,6 +120,20 @@ def test_training_leaves_out_what_the_list_names(
     scores = json.loads((run / "evaluation/test/metrics.json").read_text())
     assert scores["count"] == scores["leak_free"]["plain"]["count"] == 49  # nothing of the test was seen
 
+    # the run remembers what it left out, whatever becomes of the list
+    Path("list.csv").write_bytes((findings[0] / "exclude.csv").read_bytes())
+    told = call("train.py", *arguments[:2], "data.exclude=list.csv", *others, "data.oversample.enabled=false", "logs=b")
+    assert told.status == 0, told.err
+    (run,) = Path("b/cnn10").iterdir()
+    Path("list.csv").unlink()
+    assert call("evaluate.py", f"run={run}").status == 0
+    (run / "metrics.json").unlink()  # as if it had been stopped
+    told = call("train.py", f"resume={run}")
+    assert told.status == 0, told.err
+    metrics = read_metrics(run)
+    assert metrics is not None
+    assert metrics["data"]["excluded"] == 3
+
 
 @pytest.mark.parametrize(
     ("content", "words"),

@@ -2,14 +2,16 @@
 
 import logging
 import re
+import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from torchvision.models import MobileNet_V2_Weights
 
 from fer.data.faces import Faces
 from fer.runs import read_metrics, remove_empty
-from tests.conftest import Sweep, call, command, quick, run_of
+from tests.conftest import Sweep, call, command, quick, refused, run_of
 
 
 def test_help_shows_the_configuration() -> None:
@@ -39,6 +41,31 @@ def test_a_finished_run_is_not_resumed(tiny_sweep: Sweep) -> None:
     assert told.status == 0
     assert f"{folder} is finished: 1 epochs" in told.out
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_a_run_goes_on_where_its_data_have_moved(tiny_sweep: Sweep, tiny_folder: Path, no_dashboard: None) -> None:
+    shutil.copytree(run_of(tiny_sweep, "cnn10"), "run")
+    Path("run/metrics.json").unlink()  # as if it had been stopped
+    config = Path("run/config.yaml")
+    config.write_text(config.read_text().replace(str(tiny_folder), "/gone"))
+    refused(call("train.py", "resume=run"), "/gone does not exist")
+    refused(call("train.py", "resume=run", "optim.lr=1"), "leave out optim.lr=1")
+    told = call("train.py", "resume=run", f"data.root={tiny_folder}")
+    assert told.status == 0, told.err
+    assert yaml.safe_load(config.read_text())["data"]["root"] == str(tiny_folder)
+
+
+def test_the_home_folder_is_found_behind_a_key(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, no_dashboard: None
+) -> None:
+    home = Path("home of (me)").resolve()
+    home.mkdir()
+    (home / "faces").symlink_to(tiny_folder)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    arguments = [text for text in quick(tiny_folder) if not text.startswith("data.root")]
+    told = call("train.py", *arguments, "data.root=~/faces", "trainer.test=false")
+    assert told.status == 0, told.err
 
 
 def test_failures_of_one_command_are_not_the_next_ones() -> None:

@@ -113,6 +113,13 @@ def test_a_run_learns_from_several(tiny_sweep: Sweep, tiny_folder: Path, no_dash
     assert [record["name"] for record in read_environment(folder)["teacher"]] == ["cnn10", "cnn12"]
     (row,) = rows(collect(folder.parent))
     assert row["status"] == "finished"
+    assert call("evaluate.py", f"run={folder}", "faces=false").status == 0
+    facts = json.loads((folder / "evaluation" / "test" / "metrics.json").read_text())
+    sums = [hashlib.sha256(path.read_bytes()).hexdigest()[:8] for path in (run / "best.ckpt", file)]
+    known = f"cnn10 (best.ckpt, SHA-256 {sums[0]}…), cnn12 (teacher.safetensors, SHA-256 {sums[1]}…)"
+    assert facts["taught by"] == known
+    assert known in (folder / "evaluation" / "test" / "report.html").read_text(encoding="utf-8")
+    assert "started from" not in facts
     (folder / "metrics.json").unlink()  # as if it had been stopped
     assert call("train.py", f"resume={folder}").status == 0
 

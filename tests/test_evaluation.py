@@ -245,7 +245,7 @@ def test_moved_data_are_named(tiny_sweep: Sweep, tiny_folder: Path) -> None:
     shutil.copytree(run_of(tiny_sweep, "cnn10"), "run")
     config = Path("run/config.yaml")
     config.write_text(config.read_text().replace(str(tiny_folder), "/gone"))
-    refused(call("evaluate.py", "run=run"), "/gone does not exist")
+    refused(call("evaluate.py", "run=run"), "/gone does not exist", "data_root=")
     assert call("evaluate.py", "run=run", "data_root=moved").status == 0
 
 

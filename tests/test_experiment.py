@@ -188,6 +188,10 @@ def test_early_stopping_ends_a_training_that_learns_nothing(tiny_folder: Path) -
     with Path("run/metrics.csv").open() as file:
         assert len(list(csv.DictReader(file))) == metrics["epochs"]
     assert metrics["monitor"] == "val/loss"
+    # stopped in its test, say: no further epoch is trained
+    again = experiment(config, tiny_folder, "run", resume=True).run()
+    assert again["epochs"] == metrics["epochs"]
+    assert again["test"] == metrics["test"]
 
 
 def test_a_compiled_training_leaves_a_checkpoint_that_loads_uncompiled(

@@ -97,6 +97,18 @@ def test_a_job_that_fails_is_listed_and_tried_again(tiny_folder: Path) -> None:
     assert len(read_table(folder)) == 2
 
 
+def test_a_leaderboard_that_another_program_holds_stops_no_sweep(
+    tiny_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    arguments = ("-m", "seed=0", *quick(tiny_folder))
+    assert call("train.py", *arguments).status == 0
+    (folder,) = Path("logs/sweeps").iterdir()
+    (folder / "leaderboard.csv").unlink()
+    (folder / "leaderboard.csv").mkdir()  # nothing can take its place
+    assert call("train.py", *arguments).status == 0
+    assert "the leaderboard cannot be written" in caplog.text
+
+
 def test_what_failed_before_its_data_were_read_is_forgotten_once_it_works(tiny_folder: Path) -> None:
     quickly = quick(tiny_folder)
     arguments = ("-m", "optim.optimizer=sgd,adam", *quickly[:1], "data.root=later", *quickly[2:])

@@ -90,7 +90,7 @@ def test_a_folder_of_files_is_evaluated_like_one_of_runs(file: Path, tiny_folder
 
 def test_other_data_than_its_own_are_refused(file: Path) -> None:
     told = call("evaluate.py", f"run={file}")  # FER2013 is not here
-    refused(told, "FER2013 was not found")
+    refused(told, "FER2013 was not found", "data_root=")
 
 
 def test_bad_files_are_named(tmp_path: Path, file: Path) -> None:

@@ -1,11 +1,13 @@
 """A running mean of the weights, which validates, is saved and is what a run leaves."""
 
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
-from torch import Tensor
+from torch import Tensor, nn
 
 EVERY = 4  # steps between two updates: a mean over hundreds of steps does not see the difference
 
@@ -24,20 +26,31 @@ class ExponentialAverage(WeightAveraging):
     def __init__(self, decay: float) -> None:
         self.decay = decay
         self.swapped = False
-        super().__init__(multi_avg_fn=self._update)
+        super().__init__()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Update behind every fourth step, which the steps tell: PyTorch's own count lies on the GPU."""
+        step = trainer.global_step - 1
+        if step % EVERY == 0 and trainer.global_step > self._latest_update_step:
+            self._update(pl_module, step // EVERY)
+            self._latest_update_step = trainer.global_step
 
     @torch.no_grad()
-    def _update(self, averages: Any, currents: Any, updates: Tensor | int) -> None:
-        count = int(updates)
-        keep = min(self.decay**EVERY, (1 + count) / (10 + count))
-        if averages[0].is_floating_point():
-            torch._foreach_lerp_(averages, currents, 1 - keep)
-        else:  # batch norm's count of batches
-            torch._foreach_copy_(averages, currents)
-
-    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
-        """Return whether to update behind this step."""
-        return step_idx is not None and step_idx % EVERY == 0
+    def _update(self, module: L.LightningModule, count: int) -> None:
+        assert self._average_model is not None
+        keep = min(self.decay**EVERY, (1 + count) / (10 + count)) if count else 0.0
+        means: list[Tensor] = []
+        values: list[Tensor] = []
+        for mean, value in zip(_state(self._average_model.module), _state(module), strict=True):
+            if mean.is_floating_point():
+                means.append(mean)
+                values.append(value)
+            else:  # batch norm's count of batches
+                mean.copy_(value)
+        torch._foreach_lerp_(means, values, 1 - keep)
+        self._average_model.n_averaged += 1
 
     def _swap_models(self, pl_module: L.LightningModule) -> None:
         self.swapped = not self.swapped
@@ -51,3 +64,7 @@ class ExponentialAverage(WeightAveraging):
         """Give the training its own weights back where a validation is stopped, before they are saved."""
         if self.swapped:
             self._swap_models(pl_module)
+
+
+def _state(module: nn.Module) -> Iterator[Tensor]:
+    return chain(module.parameters(), module.buffers())

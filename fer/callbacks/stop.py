@@ -7,10 +7,19 @@ from types import FrameType
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 log = logging.getLogger(__name__)
+
+
+class Patience(EarlyStopping):
+    """Early stopping that a run which had stopped early remembers when it is resumed, say for its test."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Train no further epoch where the patience was at its end."""
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
 
 
 class CleanStop(Callback):

@@ -49,7 +49,7 @@ def load_faces(root: Path, cache_dir: Path, options: ReadOptions | None = None) 
     place = cache_dir / _key(tree, found, options)
     faces = _load(place)
     if faces is None:
-        faces = read_found(tree, found, options)
+        faces = read_found(tree, found, options, cache_dir)
         try:
             _store(faces, place)
         except OSError as error:

@@ -2,8 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import InitVar, dataclass
 from itertools import count
 from typing import Literal
 
@@ -33,6 +33,7 @@ class Oversampling:
         zoom: Fraction of the size, in and out.
         flip: Whether every other copy, by chance, is mirrored.
         seed: Other seeds make other copies.
+        known: The class names in label order.
 
     Raises:
         FerError: If a value makes no sense.
@@ -45,13 +46,13 @@ class Oversampling:
     zoom: float = 0.10
     flip: bool = True
     seed: int = 0
+    known: InitVar[Sequence[str]] = EMOTIONS_WITH_CONTEMPT
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, known: Sequence[str]) -> None:
         if self.classes != "auto":
             if isinstance(self.classes, str):
                 raise FerError(f"data.oversample.classes: '{self.classes}' is neither 'auto' nor a list of emotions")
             # in label order, so that another order of the same classes is the same configuration
-            known = EMOTIONS_WITH_CONTEMPT  # the faces may know fewer, which the data module checks
             labels = sorted(set(emotion_indices(self.classes, "data.oversample.classes", known)))
             object.__setattr__(self, "classes", tuple(known[label] for label in labels))
         number = isinstance(self.target, int | float) and not isinstance(self.target, bool)

@@ -1,6 +1,7 @@
 """The LightningDataModule: reads, oversamples, augments and batches."""
 
 import logging
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,6 @@ from fer.data.faces import SPLITS, Faces, Split
 from fer.data.sources import GET_FER2013, looked_for, read_source
 from fer.device import cpu_cores
 from fer.errors import FerError
-from fer.labels import emotion_indices
 
 log = logging.getLogger(__name__)
 
@@ -111,17 +111,15 @@ class FaceDataModule(L.LightningDataModule):
         classes: Any = config.classes
         if classes != "auto" and not isinstance(classes, list):
             raise FerError(f"data.oversample.classes: give a list of emotions or 'auto', not '{classes}'")
-        if classes != "auto":
-            known = self.all_faces.classes
-            classes = tuple(known[label] for label in emotion_indices(classes, "data.oversample.classes", known))
         return Oversampling(
-            classes=classes,
+            classes=classes if classes == "auto" else tuple(classes),
             target=config.target,
             rotation=config.rotation,
             shift=config.shift,
             zoom=config.zoom,
             flip=config.flip,
             seed=config.seed,
+            known=self.all_faces.classes,
         )
 
     def setup(self, stage: str | None = None) -> None:
@@ -177,6 +175,7 @@ class FaceDataModule(L.LightningDataModule):
             pin_memory=self._on_gpu(),
             persistent_workers=count > 0,
             prefetch_factor=4 if count else None,
+            worker_init_fn=_leave_ctrl_c_to_the_training if count else None,
         )
 
     def _on_gpu(self) -> bool:
@@ -198,3 +197,8 @@ class FaceDataModule(L.LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on behind the batches that were trained on before the interruption."""
         self._resume_at = (state_dict["epoch"], state_dict["batches_done"])
+
+
+def _leave_ctrl_c_to_the_training(worker: int) -> None:
+    """Keep a worker alive: a terminal sends the signal to all processes, and the training stops between batches."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

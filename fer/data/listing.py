@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,6 @@ import numpy as np
 from fer.data.faces import SPLITS, Split
 from fer.data.options import ReadOptions
 from fer.data.pictures import Pictures, decode, fingerprint, left_out_note, resized_note, with_progress
-from fer.data.places import default_cache_dir
 from fer.data.rows import blank
 from fer.data.trees import Tree
 from fer.errors import FerError
@@ -70,20 +70,21 @@ def contents(tree: Tree, entries: Sequence[Entry], skip: bool) -> Iterator[tuple
         yield path, data
 
 
-def read_pictures(tree: Tree, listing: Listing, options: ReadOptions) -> Pictures:
+def read_pictures(tree: Tree, listing: Listing, options: ReadOptions, scratch: Path | None = None) -> Pictures:
     """Read and decode pictures.
 
     Args:
         tree: Where they lie.
         listing: Which ones; the result keeps their order.
         options: The size of the result, and what to do at a picture that cannot be read.
+        scratch: Where pictures lie meanwhile that are too many for the memory; by default where the system has it.
 
     Raises:
         FerError: If a file cannot be read or is no sound picture, unless such are to be skipped.
     """
     entries, size = listing.entries, options.size
     row_of = {entry.path: row for row, entry in enumerate(entries)}
-    images = blank((len(entries), size, size), default_cache_dir())
+    images = blank((len(entries), size, size), scratch)
     fingerprints = [b""] * len(entries)
     resized, broken = 0, []
     files = contents(tree, entries, options.skip)

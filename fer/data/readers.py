@@ -51,13 +51,14 @@ def read_faces(root: Path, options: ReadOptions | None = None) -> Faces:
     return located(read_found(tree, found, options), tree, found)
 
 
-def read_found(tree: FolderTree, found: Found, options: ReadOptions) -> Faces:
+def read_found(tree: FolderTree, found: Found, options: ReadOptions, scratch: Path | None = None) -> Faces:
     """Read what `find` found.
 
     Args:
         tree: The folder on disk.
         found: What to read in it.
         options: How.
+        scratch: Where pictures lie meanwhile that are too many for the memory; by default where the system has it.
 
     Returns:
         The faces, with nothing in them that depends on where they lie or on what lies beside them.
@@ -66,7 +67,7 @@ def read_found(tree: FolderTree, found: Found, options: ReadOptions) -> Faces:
         FerError: If something is missing, damaged or not understood.
     """
     with _opened(tree, found, options) as (inner, data):
-        title, pictures = _read(inner, data, options)
+        title, pictures = _read(inner, data, options, scratch)
         where = inner.where(data.path)
     if data is not found:
         title = f"{title} packed in {found.title()}"
@@ -117,9 +118,9 @@ def _opened(tree: FolderTree, found: Found, options: ReadOptions) -> Iterator[tu
         yield inner, choose_found(inner, options)
 
 
-def _read(tree: Tree, found: Found, options: ReadOptions) -> tuple[str, Pictures]:
+def _read(tree: Tree, found: Found, options: ReadOptions, scratch: Path | None) -> tuple[str, Pictures]:
     """Return what people call the layout, and the pictures."""
     if found.form in LISTERS:
         listing = LISTERS[found.form](tree, found.path, options)
-        return listing.title, read_pictures(tree, listing, options)
+        return listing.title, read_pictures(tree, listing, options, scratch)
     return found.title(), read_tables(tree, dict(found.tables), options)

@@ -70,11 +70,18 @@ def blank(shape: tuple[int, ...], folder: Path | None) -> NDArray[np.uint8]:
 
     Args:
         shape: (N, H, W).
-        folder: Where the file lies, None for the system's place for such.
+        folder: Where the file lies; if None or where nothing can be written, the system's place for such.
     """
     if int(np.prod(shape)) < LARGE:
         return np.empty(shape, np.uint8)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        return _in_a_file(shape, folder)
+    except OSError:
+        return _in_a_file(shape, None)
+
+
+def _in_a_file(shape: tuple[int, ...], folder: Path | None) -> NDArray[np.uint8]:
     with tempfile.TemporaryFile(dir=folder) as file:
         return np.memmap(file, np.uint8, "w+", shape=shape)

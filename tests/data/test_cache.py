@@ -47,9 +47,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The roots that were read for real, not from the cache."""
     seen: list[Path] = []
 
-    def counted(tree: FolderTree, found: Found, options: ReadOptions) -> Faces:
+    def counted(tree: FolderTree, found: Found, options: ReadOptions, scratch: Path) -> Faces:
         seen.append(tree.root)
-        return read_found(tree, found, options)
+        return read_found(tree, found, options, scratch)
 
     monkeypatch.setattr("fer.data.cache.read_found", counted)
     return seen
@@ -201,8 +201,8 @@ def test_a_cache_with_strange_records_is_rebuilt(meta: object, root: Path, kept:
 def test_two_at_once_both_get_their_faces(root: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     meet = threading.Barrier(2)
 
-    def together(tree: FolderTree, found: Found, options: ReadOptions) -> Faces:
-        faces = read_found(tree, found, options)
+    def together(tree: FolderTree, found: Found, options: ReadOptions, scratch: Path) -> Faces:
+        faces = read_found(tree, found, options, scratch)
         meet.wait(timeout=10)
         return faces
 

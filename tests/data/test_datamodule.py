@@ -1,5 +1,8 @@
 """From a configuration to batches."""
 
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 
 import albumentations as A
@@ -49,6 +52,29 @@ def test_a_resumed_epoch_leaves_out_what_was_trained_on_and_only_once() -> None:
 def test_evaluation_keeps_order_and_the_incomplete_batch() -> None:
     rows = [request.rows.tolist() for request in EpochBatches(7, 3, 0, shuffle=False)]
     assert rows == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+def test_a_terminals_ctrl_c_leaves_the_workers_to_the_training(tiny_folder: Path) -> None:
+    options = ("data.num_workers=2", "data.batch_size=4", "data.oversample.enabled=false")
+    data = FaceDataModule(composed("data=fer2013", f"data.root={tiny_folder}", *options).data, [], seed=0)
+    data.setup()
+    batches = iter(data.train_dataloader())
+    next(batches)
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
+    for worker in workers:
+        assert worker.pid is not None
+        os.kill(worker.pid, signal.SIGINT)
+    assert len([*batches]) == len(data.train_dataloader()) - 1
+
+
+def test_a_class_that_the_data_add_is_copied_by_its_name(tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "own", [*EMOTIONS, "bored"])
+    options = ("data.extra_classes=keep", "data.oversample.classes=[bored,sad]", "data.oversample.target=2.0")
+    data = FaceDataModule(composed("data=folder", f"data.root={root}", *options).data, [], seed=0)
+    data.setup()
+    grown = dict(zip(data.all_faces.classes, data.counts["after"] / data.counts["before"], strict=True))
+    assert {name for name, factor in grown.items() if factor == 2} == {"bored", "sad"}
 
 
 def test_a_class_that_the_data_add_is_augmented_like_the_others(tmp_path: Path) -> None:

@@ -60,6 +60,12 @@ def test_a_worker_is_told_where_pictures_lie_and_not_what_they_show(tmp_path: Pa
 
 
 @pytest.mark.usefixtures("small_memory")
+def test_where_nothing_can_be_written_the_system_has_room(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert isinstance(blank((20, 8, 8), tmp_path / "file" / "new"), np.memmap)
+
+
+@pytest.mark.usefixtures("small_memory")
 def test_room_on_disk_goes_with_the_array(tmp_path: Path) -> None:
     room = blank((20, 8, 8), tmp_path / "new")
     room[:] = 7
