@@ -29,13 +29,12 @@ from fer.errors import FerError
 from fer.experiment import Experiment, InterruptedRunError, validate
 from fer.leaderboard import terminal_table, write_leaderboard
 from fer.runs import (
-    EXCLUDED,
     check_data,
     make_folder,
-    read_config,
     read_environment,
     read_metrics,
     remove_empty,
+    repeatable_config,
     run_key,
     single_folder,
     sweep_folder,
@@ -222,12 +221,10 @@ def _resume(plain: DictConfig, folder: Path) -> None:
         )
     if not folder.is_dir():
         raise FerError(f"resume: there is no folder '{folder}'")
-    known = read_config(folder)
+    known = repeatable_config(folder)
     for key in set(overrides) & set(MOVABLE):
         OmegaConf.update(known, key, OmegaConf.select(plain, key))
     config = checked(known, TrainConfig)
-    if (folder / EXCLUDED).is_file():  # as the list was, whatever has become of it
-        config.data.exclude = str(folder / EXCLUDED)
     metrics = read_metrics(folder)
     if metrics is not None and metrics["status"] == "finished":
         say(f"{folder} is finished: {metrics['epochs']} epochs.")

@@ -184,6 +184,16 @@ class ExportConfig:
 
 
 @dataclass
+class PredictConfig:
+    """Everything `python -m fer.predict` takes."""
+
+    run: str = "???"
+    pictures: str = "???"
+    file: str = "???"
+    accelerator: str = "auto"
+
+
+@dataclass
 class AuditConfig:
     """Everything `python -m fer.audit` takes."""
 
@@ -197,7 +207,7 @@ class AuditConfig:
     seed: int = 0
 
 
-Schema = TypeVar("Schema", TrainConfig, EvaluateConfig, ExportConfig, AuditConfig)
+Schema = TypeVar("Schema", TrainConfig, EvaluateConfig, ExportConfig, PredictConfig, AuditConfig)
 
 
 def checked(config: DictConfig, schema: type[Schema]) -> Schema:

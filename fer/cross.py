@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from fer.config import DataConfig
-from fer.data.batches import Batch
 from fer.data.faces import SPLITS, Faces, Split
 from fer.data.sources import read_source
-from fer.device import hardware, root_device
+from fer.device import hardware, low_precision, root_device
+from fer.diagrams import diagrams
 from fer.errors import FerError
-from fer.evaluation import diagrams, low_precision
 from fer.prediction import predict
+from fer.prediction_table import write_predictions
 from fer.report import Evaluation, write_report
 from fer.runs import make_folder, write_json
 from fer.scores import Scores, score
@@ -95,7 +95,7 @@ class CrossEvaluator:
         self._faces: dict[int, Faces] = {}
 
     def evaluate(self, run: TrainedRun, name: str) -> CrossResult:
-        """Score a run, and write `metrics.json` and `report.html` into its folder.
+        """Score a run, and write `metrics.json`, `predictions.csv` and `report.html` into its folder.
 
         Raises:
             FerError: If the two share fewer than two classes.
@@ -116,7 +116,7 @@ class CrossEvaluator:
         scores = {view: score(some, truth, shared) for view, some in logits.items()}
         folder = run.folder / "evaluation" / f"{self.name}-{self.split}"
         result = CrossResult(name, self.name, shared, len(faces) - len(scored), scores, folder / "report.html")
-        self._write(result, run, scored, logits["plain"])
+        self._write(result, run, scored, logits)
         return result
 
     def _read(self, size: int) -> Faces:
@@ -132,7 +132,7 @@ class CrossEvaluator:
             self._faces[size] = faces
         return self._faces[size]
 
-    def _write(self, result: CrossResult, run: TrainedRun, faces: Faces, logits: Tensor) -> None:
+    def _write(self, result: CrossResult, run: TrainedRun, faces: Faces, logits: Mapping[str, Tensor]) -> None:
         facts = {
             "model": run.trained.name,
             "trained on": f"{run.config.data.name} ({run.record.get('data', {}).get('digest')})",
@@ -147,13 +147,14 @@ class CrossEvaluator:
         make_folder(result.report.parent, "evaluate a copy of the run in a folder that can")
         scores = {view: scores.to_dict() for view, scores in result.scores.items()}
         write_json(result.report.with_name("metrics.json"), {**facts, **scores})
+        labels = [faces.classes[label] for label in faces.labels]
+        write_predictions(result.report.with_name("predictions.csv"), faces.origins, faces.classes, logits, labels)
         shown = {key: str(value) for key, value in facts.items()}
         name = f"{result.name} on {self.name}"
-        pictures = diagrams(faces, logits, self.faces)
+        pictures = diagrams(faces, logits["plain"], self.faces)
         write_report(Evaluation(name, self.split, result.scores, {}, {}, shown, [], pictures, None), result.report)
 
 
-def _batches(faces: Faces) -> Iterator[Batch]:
+def _batches(faces: Faces) -> Iterator[Tensor]:
     for start in range(0, len(faces), BATCH):
-        images = np.array(faces.images[start : start + BATCH])
-        yield torch.from_numpy(images)[:, None], torch.from_numpy(faces.labels[start : start + BATCH])
+        yield torch.from_numpy(np.array(faces.images[start : start + BATCH]))[:, None]

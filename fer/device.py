@@ -50,6 +50,12 @@ def auto_precision(device: torch.device) -> Precision:
     return "bf16-mixed" if native else "32-true"
 
 
+def low_precision(precision: str, device: torch.device) -> torch.dtype | None:
+    """Return the type of Lightning's mixed precisions; all others are computed in float32."""
+    name = auto_precision(device) if precision == "auto" else precision
+    return {"bf16-mixed": torch.bfloat16, "bf16": torch.bfloat16, "16-mixed": torch.float16}.get(name)
+
+
 def hardware(device: torch.device) -> str:
     """Return what a run computes on, in words."""
     if device.type == "cuda":

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -18,18 +17,15 @@ from fer.data.datamodule import FaceDataModule
 from fer.data.faces import Faces, Split
 from fer.data.leaks import identical_to_any
 from fer.data.sources import find_fer2013, looked_for
-from fer.device import auto_precision, hardware, root_device
+from fer.device import hardware, low_precision, root_device
+from fer.diagrams import Picture, cams, diagrams
 from fer.errors import FerError
-from fer.explain import grad_cam
-from fer.figures import grad_cam_grid, mistakes, pr_curves, reliability
-from fer.models.preprocess import FaceModel
 from fer.prediction import average, predict
+from fer.prediction_table import write_predictions
 from fer.report import Evaluation, write_report
 from fer.runs import check_data, make_folder, read_metrics, write_json
-from fer.scores import Scores, calibration, score
+from fer.scores import Scores, score
 from fer.weights import TrainedRun, open_run
-
-Picture = tuple[str, str, Figure]  # title, caption and what is seen
 
 
 class Result(NamedTuple):
@@ -84,7 +80,7 @@ class Evaluator:
         self._leaked: NDArray[np.bool_] | None = None
 
     def evaluate(self, path: Path, name: str | None = None) -> Result:
-        """Score a trained network, and write `metrics.json` and `report.html` into its folder.
+        """Score a trained network, and write `metrics.json`, `predictions.csv` and `report.html` into its folder.
 
         Args:
             path: A run's folder, or a file of weights.
@@ -102,7 +98,7 @@ class Evaluator:
         faces, plain = self._data.faces[self.split], result.logits["plain"]
         pictures = diagrams(faces, plain, self.faces)
         if self.faces:
-            pictures += _cams(run.trained.model, faces, plain, self.device)
+            pictures += cams(run.trained.model, faces, plain, self.device)
         self._write(result, self._facts(run), asdict(run.config), pictures, run.history, run.trained.epoch)
         return result
 
@@ -115,12 +111,12 @@ class Evaluator:
         data = self._read(run.config)
         check_data(run.file, run.record, data.digest, data.all_faces.source)
         model = run.trained.model.to(self.device)
-        batches = data.evaluation_dataloader(self.split)
+        batches = (faces for faces, *_ in data.evaluation_dataloader(self.split))
         logits = predict(model, batches, self.device, low_precision(run.config.trainer.precision, self.device))
         return self._scored(run.folder, name or run.trained.name, run.trained.classes, logits)
 
     def average(self, results: Sequence[Result], folder: Path) -> Result:
-        """Score the mean of several runs' probabilities, and write its figures and report into `folder`.
+        """Score the mean of several runs' probabilities, and write its figures, predictions and report into `folder`.
 
         Raises:
             FerError: If the runs were not trained on the same classes and data.
@@ -176,6 +172,12 @@ class Evaluator:
     ) -> None:
         make_folder(result.report.parent, "evaluate a copy of the run in a folder that can")
         write_json(result.report.with_name("metrics.json"), {**facts, **result.to_dict()})
+        assert self._data is not None
+        faces = self._data.faces[self.split]
+        labels = [faces.classes[label] for label in faces.labels]
+        write_predictions(
+            result.report.with_name("predictions.csv"), faces.origins, result.classes, result.logits, labels
+        )
         shown = {key: str(value) for key, value in facts.items()}
         write_report(
             Evaluation(
@@ -257,46 +259,3 @@ def _same_source(one: DataConfig, other: DataConfig) -> bool:
     reading = ("name", "root", "size", "val_fraction", "split_seed", "extra_classes", "class_map", "on_error")
     keys = (*reading, "batch_size", "exclude", *FERPLUS_KEYS)
     return all(getattr(one, key) == getattr(other, key) for key in keys)
-
-
-def low_precision(precision: str, device: torch.device) -> torch.dtype | None:
-    """Return the type of Lightning's mixed precisions; all others are computed in float32."""
-    name = auto_precision(device) if precision == "auto" else precision
-    return {"bf16-mixed": torch.bfloat16, "bf16": torch.bfloat16, "16-mixed": torch.float16}.get(name)
-
-
-def diagrams(faces: Faces, logits: Tensor, shown: bool = True) -> list[Picture]:
-    """Return calibration, precision and recall, and the surest mistakes, each with title and caption.
-
-    Args:
-        faces: N faces of one split.
-        logits: Float32, (N, C).
-        shown: Show faces: without them there are no mistakes to be seen.
-    """
-    labels, probabilities = faces.labels, logits.softmax(1).numpy()
-    bins = calibration(logits, torch.from_numpy(labels))
-    found = [
-        ("Calibration", "Accuracy against confidence, in fifteen bins.", reliability(bins)),
-        ("Precision and recall", "Each class against the rest.", pr_curves(labels, probabilities, faces.classes)),
-    ]
-    if shown:
-        grid = mistakes(faces.images, labels, probabilities, faces.classes)
-        found.append(("Surest mistakes", "True class, predicted class and the confidence in it.", grid))
-    return found
-
-
-def _cams(model: FaceModel, faces: Faces, logits: Tensor, device: torch.device) -> list[Picture]:
-    """Return Grad-CAM pictures of the first two faces of each class; none where the network names no layer."""
-    layer = getattr(model.network, "cam_layer", None)
-    if layer is None:
-        return []
-    rows = np.concatenate([np.flatnonzero(faces.labels == label)[:2] for label in range(logits.shape[1])])
-    some = faces.take(rows)
-    predicted = logits[rows].argmax(1)
-    heat = grad_cam(model, layer, torch.from_numpy(some.images[:, None]).to(device), predicted.to(device))
-    titles = [
-        faces.classes[truth] + ("" if truth == guess else f" → {faces.classes[guess]}")
-        for truth, guess in zip(some.labels, predicted.tolist(), strict=True)
-    ]
-    grid = grad_cam_grid(some.images, heat.cpu().numpy(), titles)
-    return [("Grad-CAM", "Where each face speaks for the class predicted.", grid)]

@@ -7,8 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fer.data.batches import Batch
-
 VIEWS = ("plain", "flip", "ten")
 """The test-time views: the picture alone, with its mirror image, and both at five places."""
 
@@ -40,13 +38,13 @@ def ten_views(faces: Tensor) -> list[Tensor]:
 
 
 def predict(
-    model: nn.Module, batches: Iterable[Batch], device: torch.device, low_precision: torch.dtype | None
+    model: nn.Module, batches: Iterable[Tensor], device: torch.device, low_precision: torch.dtype | None
 ) -> dict[str, Tensor]:
     """Return a model's logits for each of `VIEWS`.
 
     Args:
         model: Maps uint8 (N, 1, H, W) to logits (N, C); in evaluation mode, on `device`.
-        batches: Faces and labels.
+        batches: Faces, uint8 (n, 1, H, W), N of them in all.
         device: Where to compute.
         low_precision: Compute in mixed precision with this type, as Lightning does in training; None for float32.
 
@@ -56,7 +54,7 @@ def predict(
     """
     found: dict[str, list[Tensor]] = {view: [] for view in VIEWS}
     with torch.inference_mode(), torch.autocast(device.type, low_precision, enabled=low_precision is not None):
-        for faces, *_ in batches:
+        for faces in batches:
             views = [model(view).float().cpu() for view in ten_views(faces.to(device))]
             found["plain"].append(views[0])
             found["flip"].append(average((views[0], views[5])))

@@ -184,7 +184,7 @@ def write_config(folder: Path, config: TrainConfig) -> None:
 
 
 def read_config(folder: Path) -> DictConfig:
-    """Read a run's configuration.
+    """Read a run's configuration as it was written.
 
     Raises:
         FerError: If the folder holds no run, or its configuration cannot be read.
@@ -198,6 +198,18 @@ def read_config(folder: Path) -> DictConfig:
         raise FerError(f"'{path}' cannot be read ({first_line(error)})") from error
     if not isinstance(config, DictConfig):
         raise FerError(f"'{path}' holds no configuration")
+    return config
+
+
+def repeatable_config(folder: Path) -> DictConfig:
+    """Read a run's configuration for doing again what it did: what it left out, its own copy of the list tells.
+
+    Raises:
+        FerError: As `read_config` does.
+    """
+    config = read_config(folder)
+    if (folder / EXCLUDED).is_file():
+        OmegaConf.update(config, "data.exclude", str(folder / EXCLUDED))
     return config
 
 

@@ -19,7 +19,7 @@ from fer.checkpoint import Trained, load_trained
 from fer.config import TrainConfig, checked
 from fer.errors import FerError, first_line
 from fer.files import sha256
-from fer.runs import EXCLUDED, read_config, read_environment
+from fer.runs import read_environment, repeatable_config
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +55,7 @@ def open_run(path: Path) -> TrainedRun:
     """
     if path.suffix == SUFFIX and not path.is_dir():
         return _open_weights(path)
-    config = checked(read_config(path), TrainConfig)
-    if (path / EXCLUDED).is_file():  # as the list was, whatever has become of it
-        config.data.exclude = str(path / EXCLUDED)
+    config = checked(repeatable_config(path), TrainConfig)
     history = path / "metrics.csv"
     return TrainedRun(
         config,

@@ -1,0 +1,77 @@
+"""Pictures that nobody has labelled: a single one, or all that lie below a folder or in an archive."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer.data.archives import is_archive, open_archive
+from fer.data.pictures import decode, with_progress
+from fer.data.rows import blank
+from fer.data.trees import FolderTree, Tree, join
+from fer.errors import FerError
+
+
+class Unlabelled(NamedTuple):
+    """What was read.
+
+    Attributes:
+        names: N paths, sorted, relative to the folder or archive.
+        images: uint8, (N, size, size), grey levels.
+        errors: What there is to say of files that are no sound pictures.
+    """
+
+    names: list[str]
+    images: NDArray[np.uint8]
+    errors: list[FerError]
+
+
+def read_unlabelled(path: Path, size: int) -> Unlabelled:
+    """Read pictures of any size, grey or colour.
+
+    Args:
+        path: A picture, a folder, or a zip or tar.
+        size: Height and width of the result.
+
+    Raises:
+        FerError: If there is nothing at this path, or no picture.
+    """
+    with _opened(path) as (tree, paths):
+        row_of = {name: row for row, name in enumerate(paths)}
+        images = blank((len(paths), size, size), None)
+        errors: dict[int, FerError] = {}
+        for name in with_progress(tree.in_order(paths), len(paths), "Reading pictures"):
+            try:
+                images[row_of[name]], _ = decode(tree.read(name), tree.where(name), size)
+            except FerError as error:
+                errors[row_of[name]] = error
+        sound = [row for row in range(len(paths)) if row not in errors]
+    if not sound:
+        raise errors[0] if len(paths) == 1 else FerError(f"pictures: there is no picture in '{path}'")
+    for place, row in enumerate(sound if errors else ()):  # in its place: a copy may not fit into the memory
+        images[place] = images[row]
+    return Unlabelled([paths[row] for row in sound], images[: len(sound)], [errors[row] for row in sorted(errors)])
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Tree, list[str]]]:
+    """Open what lies at a path, with the sorted paths of the files in it."""
+    if path.is_dir():
+        tree = FolderTree(path)
+        yield tree, sorted(_below(tree, ""))
+    elif path.is_file() and is_archive(path.name):
+        with open_archive(path) as archive:
+            yield archive, sorted(_below(archive, ""))
+    elif path.is_file():
+        yield FolderTree(path.parent), [path.name]
+    else:
+        raise FerError(f"pictures: '{path}' does not exist; name a picture, a folder or an archive")
+
+
+def _below(tree: Tree, at: str) -> Iterator[str]:
+    yield from (join(at, name) for name in tree.files(at))
+    for name in tree.folders(at):
+        yield from _below(tree, join(at, name))

@@ -1,0 +1,59 @@
+"""What a report shows of an evaluation: calibration, precision and recall, mistakes, Grad-CAM."""
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from fer.data.faces import Faces
+from fer.explain import grad_cam
+from fer.figures import grad_cam_grid, mistakes, pr_curves, reliability
+from fer.models.preprocess import FaceModel
+from fer.scores import calibration
+
+Picture = tuple[str, str, Figure]
+"""Title, caption and what is seen."""
+
+
+def diagrams(faces: Faces, logits: Tensor, shown: bool = True) -> list[Picture]:
+    """Return calibration, precision and recall, and the surest mistakes, each with title and caption.
+
+    Args:
+        faces: N faces of one split.
+        logits: Float32, (N, C).
+        shown: Show faces: without them there are no mistakes to be seen.
+    """
+    labels, probabilities = faces.labels, logits.softmax(1).numpy()
+    bins = calibration(logits, torch.from_numpy(labels))
+    found = [
+        ("Calibration", "Accuracy against confidence, in fifteen bins.", reliability(bins)),
+        ("Precision and recall", "Each class against the rest.", pr_curves(labels, probabilities, faces.classes)),
+    ]
+    if shown:
+        grid = mistakes(faces.images, labels, probabilities, faces.classes)
+        found.append(("Surest mistakes", "True class, predicted class and the confidence in it.", grid))
+    return found
+
+
+def cams(model: FaceModel, faces: Faces, logits: Tensor, device: torch.device) -> list[Picture]:
+    """Return Grad-CAM pictures of the first two faces of each class; none where the network names no layer.
+
+    Args:
+        model: In evaluation mode, on `device`.
+        faces: N faces of one split.
+        logits: Float32, (N, C), the model's for these faces.
+        device: Where to compute.
+    """
+    layer = getattr(model.network, "cam_layer", None)
+    if layer is None:
+        return []
+    rows = np.concatenate([np.flatnonzero(faces.labels == label)[:2] for label in range(logits.shape[1])])
+    some = faces.take(rows)
+    predicted = logits[rows].argmax(1)
+    heat = grad_cam(model, layer, torch.from_numpy(some.images[:, None]).to(device), predicted.to(device))
+    titles = [
+        faces.classes[truth] + ("" if truth == guess else f" → {faces.classes[guess]}")
+        for truth, guess in zip(some.labels, predicted.tolist(), strict=True)
+    ]
+    grid = grad_cam_grid(some.images, heat.cpu().numpy(), titles)
+    return [("Grad-CAM", "Where each face speaks for the class predicted.", grid)]

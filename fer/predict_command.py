@@ -1,0 +1,68 @@
+"""What `python -m fer.predict` does: pictures in, a table of a trained network's opinions out."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+from torch import Tensor
+
+from fer.commands import report
+from fer.config import PredictConfig, checked
+from fer.data.pictures import with_progress
+from fer.data.unlabelled import read_unlabelled
+from fer.device import low_precision, root_device
+from fer.errors import FerError
+from fer.prediction import predict
+from fer.prediction_table import write_predictions
+from fer.runs import make_folder
+from fer.terminal import say
+from fer.weights import open_run
+
+BATCH = 64
+SHOWN = 10  # pictures, or files that are none, that are named one by one
+
+VIEWS = "ten"
+"""The test-time views whose mean opinion is given: the most accurate."""
+
+
+def predict_pictures(plain: DictConfig) -> None:
+    """Write what a trained network sees in pictures; files that are none are reported, and the others go on."""
+    try:
+        config = checked(plain, PredictConfig)
+        run = open_run(Path(config.run).expanduser())
+        device = root_device(config.accelerator)
+        file = Path(config.file).expanduser()
+        make_folder(file.parent, "choose another with file=path")
+        names, images, errors = read_unlabelled(Path(config.pictures).expanduser(), run.config.data.size)
+        low = low_precision(run.config.trainer.precision, device)
+        logits = predict(run.trained.model.to(device), _batches(images), device, low)[VIEWS]
+        write_predictions(file, names, run.trained.classes, {VIEWS: logits})
+    except Exception as error:  # reported like any other, by its sentence or with its traceback
+        report(error)
+        return
+    for damaged in errors[:SHOWN]:
+        report(damaged)
+    if len(errors) > SHOWN:
+        report(FerError(f"pictures: {len(errors) - SHOWN} more files are no sound pictures"))
+    for line in _told(names, logits.softmax(1), run.trained.classes):
+        say(line)
+    say(f"{file}: {len(names)} pictures, by {run.trained.name}")
+
+
+def _batches(images: NDArray[np.uint8]) -> Iterator[Tensor]:
+    starts = range(0, len(images), BATCH)
+    for start in with_progress(starts, len(starts), "Looking at them", least=SHOWN):
+        yield torch.from_numpy(np.array(images[start : start + BATCH]))[:, None]
+
+
+def _told(names: list[str], probabilities: Tensor, classes: tuple[str, ...]) -> list[str]:
+    """Return a line for each picture, or where they are many how often each class was seen."""
+    guesses = [classes[guess] for guess in probabilities.argmax(1).tolist()]
+    if len(names) > SHOWN:
+        return [f"{name}: {count}" for name, count in Counter(guesses).most_common()]
+    sure = probabilities.amax(1).tolist()
+    return [f"{name}: {guess} ({share:.0%})" for name, guess, share in zip(names, guesses, sure, strict=True)]

@@ -1,0 +1,112 @@
+"""What a trained network sees in pictures that nobody has labelled, and the tables of its opinions."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from fer.data.faces import Faces
+from fer.prediction import predict
+from fer.weights import open_run
+from tests.conftest import ROOT, Sweep, call, refused, run_of
+
+SCRIPT = "fer/predict.py"
+
+
+@pytest.fixture
+def pictures(tiny_faces: Faces) -> Path:
+    """Twelve faces in two folders, and a file that is none."""
+    root = Path("pictures")
+    for number in range(12):
+        folder = root / ("one" if number % 2 else "two/deeper")
+        folder.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(folder / f"{number:02}.png"), tiny_faces.images[number])
+    (root / "notes.txt").write_text("no picture")
+    return root
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_picture_gets_the_mean_opinion_of_ten_views(pictures: Path, tiny_faces: Faces, tiny_sweep: Sweep) -> None:
+    run = run_of(tiny_sweep, "cnn10")
+    command = [sys.executable, "-m", "fer.predict", f"run={run}", f"pictures={pictures}", "file=new/table.csv"]
+    told = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300
+    )
+    assert told.returncode == 1  # because of the one file
+    assert told.stderr.count("Error:") == 1
+    assert "pictures/notes.txt is no picture" in told.stderr
+    rows = read(Path("new/table.csv"))
+    numbers = [int(Path(row["picture"]).stem) for row in rows]
+    assert [row["picture"] for row in rows] == sorted(row["picture"] for row in rows)
+    assert sorted(numbers) == list(range(12))
+    faces = torch.from_numpy(tiny_faces.images[numbers].copy())[:, None]
+    model = open_run(run).trained.model
+    expected = predict(model, [faces], torch.device("cpu"), None)["ten"].softmax(1).numpy()
+    found = np.array([[float(row[name]) for name in tiny_faces.classes] for row in rows])
+    np.testing.assert_allclose(found, expected, atol=0.02)  # the run predicts as it was trained, perhaps in bf16
+    assert [row["predicted"] for row in rows] == [tiny_faces.classes[guess] for guess in found.argmax(1)]
+    assert "new/table.csv: 12 pictures, by cnn10" in told.stdout
+
+
+def test_an_archive_and_a_single_picture_are_read_too(pictures: Path, tiny_sweep: Sweep) -> None:
+    (pictures / "notes.txt").unlink()
+    with zipfile.ZipFile("pictures.zip", "w") as archive:
+        for path in sorted(pictures.rglob("*.png"), reverse=True):
+            archive.write(path, path.relative_to(pictures))
+    run = f"run={run_of(tiny_sweep, 'cnn10')}"
+    for name in ("pictures", "pictures.zip"):
+        told = call(SCRIPT, run, f"pictures={name}", f"file={name}.csv")
+        assert told.status == 0, told.err
+    assert Path("pictures.csv").read_text() == Path("pictures.zip.csv").read_text()
+    told = call(SCRIPT, run, "pictures=pictures/one/01.png")
+    assert told.status == 0, told.err
+    (row,) = read(Path("predictions.csv"))
+    (before,) = (other for other in read(Path("pictures.csv")) if other["picture"] == "one/01.png")
+    assert {**before, "picture": "01.png"} == row
+    assert f"01.png: {row['predicted']} (" in told.out
+
+
+def test_what_holds_no_picture_is_refused(pictures: Path, tiny_sweep: Sweep) -> None:
+    run = f"run={run_of(tiny_sweep, 'cnn10')}"
+    refused(call(SCRIPT, run, "pictures=gone"), "'gone' does not exist")
+    refused(call(SCRIPT, run, "pictures=pictures/notes.txt"), "notes.txt is no picture")
+    shutil.rmtree(pictures / "one")
+    shutil.rmtree(pictures / "two")
+    (pictures / "more.txt").write_text("neither")
+    refused(call(SCRIPT, run, f"pictures={pictures}"), "there is no picture in 'pictures'")
+    refused(call(SCRIPT, "run=gone", f"pictures={pictures}"), "gone")
+    assert not Path("predictions.csv").exists()
+
+
+def test_an_evaluation_leaves_a_table_that_gives_its_scores(
+    tiny_sweep: Sweep, tiny_folder: Path, tiny_faces: Faces
+) -> None:
+    shutil.copytree(run_of(tiny_sweep, "cnn10"), "run")
+    assert call("evaluate.py", "run=run").status == 0
+    assert call("evaluate.py", "run=run", f"others=[{tiny_folder}]").status == 0
+    of_file = dict(
+        zip((f"PrivateTest_{number:05}.png" for number in range(len(tiny_faces))), tiny_faces.labels, strict=True)
+    )
+    for place in ("test", f"{tiny_folder.name}-test"):
+        folder = Path("run/evaluation") / place
+        rows, metrics = read(folder / "predictions.csv"), json.loads((folder / "metrics.json").read_text())
+        assert len(rows) == 3 * 48
+        for row in rows:
+            assert row["label"] == tiny_faces.classes[of_file[Path(row["picture"]).name]]
+        scores = {"plain": metrics, **metrics}
+        for views in ("plain", "flip", "ten"):
+            right = [row["label"] == row["predicted"] for row in rows if row["views"] == views]
+            assert np.mean(right) == pytest.approx(scores[views]["accuracy"])
