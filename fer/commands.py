@@ -22,6 +22,7 @@ from rich.markup import escape
 
 from fer.build import build_transforms
 from fer.checkpoint import read_checkpoint
+from fer.claim import ClaimedError, claimed
 from fer.config import TrainConfig, checked, explained
 from fer.data.datamodule import FaceDataModule
 from fer.data.sources import find_fer2013
@@ -138,7 +139,8 @@ def _train_single(plain: DictConfig) -> None:
     folder = single_folder(config)
     make_folder(folder)
     try:
-        _train(config, data, folder)
+        with claimed(folder):
+            _train(config, data, folder)
     finally:
         remove_empty(folder, Path(config.logs))
 
@@ -162,7 +164,10 @@ def _train_job(plain: DictConfig, sweep: Path) -> None:
             say(f"{folder} is finished: skipped.")
             return
         make_folder(folder)
-        _train(config, data, folder, resume=(folder / "last.ckpt").is_file())
+        with claimed(folder):
+            _train(config, data, folder, resume=(folder / "last.ckpt").is_file())
+    except ClaimedError:  # the same sweep, started twice: they share the work
+        say(f"{folder} is being trained by another process: skipped.")
     except InterruptedRunError:
         raise
     except Exception as error:
@@ -231,7 +236,9 @@ def _resume(plain: DictConfig, folder: Path) -> None:
         return
     if not (folder / "last.ckpt").is_file():
         raise FerError(f"resume: '{folder}' holds no last.ckpt; start the run anew")
-    _train(config, open_data(config), folder, resume=True)
+    make_folder(folder, "resume a copy of the run in a folder that can")
+    with claimed(folder):
+        _train(config, open_data(config), folder, resume=True)
 
 
 def _train(config: TrainConfig, data: FaceDataModule, folder: Path, resume: bool = False) -> None:

@@ -1,0 +1,43 @@
+"""One process at a time in a run's folder."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from lightning.pytorch.utilities import rank_zero_only
+
+from fer.errors import FerError
+
+
+class ClaimedError(FerError):
+    """Another process trains in this folder."""
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a run's folder; the system lets them in again when this one ends, however it does.
+
+    The processes of a distributed training share the claim of the first.
+
+    Args:
+        folder: The folder, which exists.
+
+    Raises:
+        ClaimedError: If another process has claimed it.
+    """
+    if getattr(rank_zero_only, "rank", 0):  # which Lightning sets by the launcher's environment
+        yield
+        return
+    path = folder / ".lock"
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ClaimedError(f"another process is training in '{folder}'; wait until it ends") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # on Windows what is open stays
+            path.unlink()
+        lock.release()
