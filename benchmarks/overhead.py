@@ -10,6 +10,7 @@ takes; `--steps` (60) is the length of a turn, `--turns` (3) their number.
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -115,6 +116,8 @@ def main() -> None:
     arguments, overrides = parser.parse_known_args()
     quieten()
     config, data = prepared([*overrides, "trainer.progress_bar=true"])
+    if config.model.network.get("remember"):
+        sys.exit("a network that remembers what is frozen has no step of a fixed length: model.network.remember=0")
     whole: list[float] = []
     bare: list[float] = []
     for _ in range(arguments.turns):

@@ -8,6 +8,7 @@ cache should be built and the files be in memory: run it twice.
 
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -41,9 +42,11 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 def main() -> None:
     """Start once and print where the time went."""
-    command = [sys.executable, "-c", MARKS, str(ROOT), str(ROOT / "train.py"), *sys.argv[1:], "trainer.test=false"]
-    start = last = time.time()
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    with tempfile.TemporaryDirectory() as logs:
+        arguments = [*sys.argv[1:], f"logs={logs}", "trainer.test=false"]
+        command = [sys.executable, "-c", MARKS, str(ROOT), str(ROOT / "train.py"), *arguments]
+        start = last = time.time()
+        told = subprocess.run(command, capture_output=True, text=True, check=False)
     marks = [line.split("\x00")[1:] for line in told.stdout.splitlines() if line.startswith("\x00")]
     if not marks or not marks[-1][0].startswith("TensorBoard"):
         sys.exit(told.stderr or told.stdout)

@@ -32,6 +32,7 @@ from fer.leaderboard import terminal_table, write_leaderboard
 from fer.runs import (
     check_data,
     make_folder,
+    overrides,
     read_environment,
     read_metrics,
     remove_empty,
@@ -180,8 +181,7 @@ def _train_job(plain: DictConfig, sweep: Path) -> None:
 
 def _unstarted_name(plain: DictConfig) -> str:
     """Return a name for a job that fails before its data are read, which a run's own name depends on."""
-    overrides = ",".join(sorted(HydraConfig.get().overrides.task))
-    digest = hashlib.blake2b(overrides.encode(), digest_size=4).hexdigest()
+    digest = hashlib.blake2b(",".join(sorted(overrides())).encode(), digest_size=4).hexdigest()
     return f"{OmegaConf.select(plain, 'model.name')}-unstarted-{digest}"
 
 
@@ -191,7 +191,8 @@ def _note_failure(folder: Path, plain: DictConfig, error: Exception) -> None:
     if not (folder / "config.yaml").is_file():
         OmegaConf.save(plain, folder / "config.yaml")
     model, seed = (OmegaConf.select(plain, key) for key in ("model.name", "seed"))
-    write_json(folder / "metrics.json", {"status": "failed", "model": model, "seed": seed, "error": str(error)})
+    failure = {"status": "failed", "model": model, "seed": seed, "overrides": overrides(), "error": str(error)}
+    write_json(folder / "metrics.json", failure)
 
 
 def open_data(config: TrainConfig) -> FaceDataModule:
@@ -218,8 +219,8 @@ def _resolved(path: Path | str | None) -> str | None:
 
 
 def _resume(plain: DictConfig, folder: Path) -> None:
-    overrides = {text.partition("=")[0]: text for text in HydraConfig.get().overrides.task}
-    refused = [text for key, text in overrides.items() if key not in ("resume", *MOVABLE)]
+    given = {text.partition("=")[0]: text for text in overrides()}
+    refused = [text for key, text in given.items() if key not in ("resume", *MOVABLE)]
     if refused:
         raise FerError(
             f"resume goes on with the run's own configuration: leave out {', '.join(refused)}, or start a new run"
@@ -227,7 +228,7 @@ def _resume(plain: DictConfig, folder: Path) -> None:
     if not folder.is_dir():
         raise FerError(f"resume: there is no folder '{folder}'")
     known = repeatable_config(folder)
-    for key in set(overrides) & set(MOVABLE):
+    for key in set(given) & set(MOVABLE):
         OmegaConf.update(known, key, OmegaConf.select(plain, key))
     config = checked(known, TrainConfig)
     metrics = read_metrics(folder)

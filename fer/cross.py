@@ -1,5 +1,6 @@
 """Score trained runs on data sets that they were not trained on, over the classes that both have."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -12,8 +13,8 @@ from torch import Tensor
 
 from fer.config import DataConfig
 from fer.data.faces import SPLITS, Faces, Split
-from fer.data.sources import read_source
-from fer.device import hardware, low_precision, root_device
+from fer.data.sources import announce, read_source
+from fer.device import computed_on, low_precision, root_device
 from fer.diagrams import diagrams
 from fer.errors import FerError
 from fer.prediction import predict
@@ -22,6 +23,8 @@ from fer.report import Evaluation, write_report
 from fer.runs import make_folder, write_json
 from fer.scores import Scores, score
 from fer.weights import TrainedRun
+
+log = logging.getLogger(__name__)
 
 BATCH = 256
 
@@ -93,6 +96,7 @@ class CrossEvaluator:
         self.device = root_device(accelerator)
         self.faces = faces
         self._faces: dict[int, Faces] = {}
+        self._digests: dict[int, str] = {}
 
     def evaluate(self, run: TrainedRun, name: str) -> CrossResult:
         """Score a run, and write `metrics.json`, `predictions.csv` and `report.html` into its folder.
@@ -101,6 +105,10 @@ class CrossEvaluator:
             FerError: If the two share fewer than two classes.
         """
         faces = self._read(run.config.data.size)
+        if self.split in ("all", "train") and self._digests[run.config.data.size] == run.record.get("data", {}).get(
+            "digest"
+        ):
+            log.warning("%s: %s are what it was trained on, so this is no score on other data.", name, faces.source)
         trained = run.trained.classes
         shared = shared_classes(trained, faces)
         names = np.array(faces.classes)[faces.labels]
@@ -123,6 +131,8 @@ class CrossEvaluator:
         """Return the faces of the split, as large as the run's own; those of the run before where it had that size."""
         if size not in self._faces:
             faces, _ = read_source(replace(self.data, size=size))
+            announce(faces)
+            self._digests[size] = faces.digest()
             if self.split != "all":
                 faces = faces.split(self.split)
             if not len(faces):
@@ -138,10 +148,11 @@ class CrossEvaluator:
             "trained on": f"{run.config.data.name} ({run.record.get('data', {}).get('digest')})",
             "commit": run.record.get("commit"),
             "scored on": faces.source,
+            **({"how it was read": " ".join(faces.notes)} if faces.notes else {}),
             "split": self.split,
             "classes": ", ".join(result.shared),
             "pictures of other classes, left out": result.left_out,
-            "evaluated on": hardware(self.device),
+            "evaluated on": computed_on(self.device, run.config.trainer.precision),
             "date": datetime.now().isoformat(timespec="seconds"),
         }
         make_folder(result.report.parent, "evaluate a copy of the run in a folder that can")

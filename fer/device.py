@@ -56,6 +56,12 @@ def low_precision(precision: str, device: torch.device) -> torch.dtype | None:
     return {"bf16-mixed": torch.bfloat16, "bf16": torch.bfloat16, "16-mixed": torch.float16}.get(name)
 
 
+def computed_on(device: torch.device, precision: str) -> str:
+    """Return what an evaluation computes on and with which numbers, on which its last digits depend, in words."""
+    low = low_precision(precision, device)
+    return f"{hardware(device)}, {str(low or torch.float32).removeprefix('torch.')}"
+
+
 def hardware(device: torch.device) -> str:
     """Return what a run computes on, in words."""
     if device.type == "cuda":

@@ -36,11 +36,14 @@ def evaluate(plain: DictConfig) -> None:
         report(error)
         return
     # runs of a sweep may differ in their seed alone, which their folders' names tell
-    results = _each(folders, lambda folder: evaluator.evaluate(folder, _name(folder) if len(folders) > 1 else None))
+    several = len(folders) > 1
+    results = _each(folders, lambda run: evaluator.evaluate(run, _name(run, Path(config.run)) if several else None))
     # what is made of files of weights does not lie among them
     shared = Path("logs/weights") if folders[0].is_file() else Path(config.run)
-    if config.ensemble and len(results) == len(folders):
+    if config.ensemble:
         try:
+            if len(results) < len(folders):
+                raise FerError("ensemble: not all the runs could be scored, so there is no mean of them")
             results.append(evaluator.average(results, shared))
         except Exception as error:
             report(error)
@@ -48,7 +51,7 @@ def evaluate(plain: DictConfig) -> None:
         console.print(results_table(split, results))
     for result in results:
         say(f"{result.name}: {result.report}")
-    if len(folders) > 1 and results:
+    if several and results:
         try:
             say(f"all of them: {write_results(shared, split, results)}")
         except FerError as error:
@@ -69,20 +72,21 @@ def _evaluate_elsewhere(config: EvaluateConfig) -> None:
     results: list[CrossResult] = []
     for name, data in zip(_names(sets), sets, strict=True):
         evaluator = CrossEvaluator(name, data, split, config.accelerator, config.faces)
-        results += _each(folders, partial(_score_elsewhere, evaluator, len(folders) > 1))
+        results += _each(folders, partial(_score_elsewhere, evaluator, Path(config.run) if len(folders) > 1 else None))
     if results:
         console.print(cross_table(split, results))
     for result in results:
         say(f"{result.name} on {result.data}, over {', '.join(result.shared)}: {result.report}")
 
 
-def _score_elsewhere(evaluator: CrossEvaluator, several: bool, folder: Path) -> CrossResult:
+def _score_elsewhere(evaluator: CrossEvaluator, top: Path | None, folder: Path) -> CrossResult:
     run = open_run(folder)
-    return evaluator.evaluate(run, _name(folder) if several else run.trained.name)
+    return evaluator.evaluate(run, run.trained.name if top is None else _name(folder, top))
 
 
-def _name(run: Path) -> str:
-    return run.stem if run.is_file() else run.name
+def _name(run: Path, top: Path) -> str:
+    """Return what tells a run from the others below a folder: its path from there."""
+    return run.stem if run.is_file() else run.relative_to(top).as_posix()
 
 
 def _each(folders: list[Path], score: Callable[[Path], Scored]) -> list[Scored]:
@@ -98,7 +102,7 @@ def _each(folders: list[Path], score: Callable[[Path], Scored]) -> list[Scored]:
 
 def _names(sets: list[DataConfig]) -> list[str]:
     """Return what to call the data sets: the names of their folders, and where these are equal with a number."""
-    plain = [Path(data.root).name if data.root else data.name for data in sets]
+    plain = [Path(data.root).expanduser().resolve().name if data.root else data.name for data in sets]
     return [f"{name}-{plain[:at].count(name) + 1}" if plain.count(name) > 1 else name for at, name in enumerate(plain)]
 
 

@@ -17,7 +17,7 @@ from fer.data.datamodule import FaceDataModule
 from fer.data.faces import Faces, Split
 from fer.data.leaks import identical_to_any
 from fer.data.sources import find_fer2013, looked_for
-from fer.device import hardware, low_precision, root_device
+from fer.device import computed_on, hardware, low_precision, root_device
 from fer.diagrams import Picture, cams, diagrams
 from fer.errors import FerError
 from fer.prediction import average, predict
@@ -38,6 +38,7 @@ class Result(NamedTuple):
         logits: Float32 (N, C) for each of the views.
         classes: The class names in label order.
         pictures: Tells the scored pictures and their labels, in their order, from others.
+        seen: Bool (N,), which of them stand in training too.
         report: The page that shows it.
     """
 
@@ -47,6 +48,7 @@ class Result(NamedTuple):
     logits: Mapping[str, Tensor]
     classes: tuple[str, ...]
     pictures: str
+    seen: NDArray[np.bool_]
     report: Path
 
     def to_dict(self) -> dict[str, Any]:
@@ -113,14 +115,18 @@ class Evaluator:
         model = run.trained.model.to(self.device)
         batches = (faces for faces, *_ in data.evaluation_dataloader(self.split))
         logits = predict(model, batches, self.device, low_precision(run.config.trainer.precision, self.device))
-        return self._scored(run.folder, name or run.trained.name, run.trained.classes, logits)
+        return self._scored(run.folder, name or run.trained.name, run.trained.classes, logits, self._seen())
 
     def average(self, results: Sequence[Result], folder: Path) -> Result:
         """Score the mean of several runs' probabilities, and write its figures, predictions and report into `folder`.
 
+        A picture counts as seen where one of the runs has seen it.
+
         Raises:
-            FerError: If the runs were not trained on the same classes and data.
+            FerError: If there are fewer than two, or they were not trained on the same classes and data.
         """
+        if len(results) < 2:
+            raise FerError("ensemble: a mean needs two runs or more; name their common folder with run=…")
         if len({(result.classes, result.pictures) for result in results}) > 1:
             raise FerError(
                 "ensemble: the runs differ in their classes, or in the pictures that they hold out (data.split_seed); "
@@ -128,7 +134,8 @@ class Evaluator:
             )
         assert self._data is not None
         logits = {view: average([result.logits[view] for result in results]) for view in results[0].logits}
-        result = self._scored(folder, f"mean of {len(results)}", results[0].classes, logits)
+        seen = np.any([result.seen for result in results], axis=0)
+        result = self._scored(folder, f"mean of {len(results)}", results[0].classes, logits, seen)
         facts = {
             "runs": ", ".join(result.name for result in results),
             "split": self.split,
@@ -139,11 +146,18 @@ class Evaluator:
         self._write(result, facts, {}, pictures, [], None)
         return result
 
-    def _scored(self, folder: Path, name: str, classes: tuple[str, ...], logits: Mapping[str, Tensor]) -> Result:
+    def _scored(
+        self,
+        folder: Path,
+        name: str,
+        classes: tuple[str, ...],
+        logits: Mapping[str, Tensor],
+        seen: NDArray[np.bool_],
+    ) -> Result:
         assert self._data is not None
         faces = self._data.faces[self.split]
         labels = torch.from_numpy(faces.labels)
-        new = torch.from_numpy(~self._seen()) if self.split != "train" else torch.zeros(len(labels), dtype=torch.bool)
+        new = torch.from_numpy(~seen)
         return Result(
             name,
             {view: score(some, labels, classes) for view, some in logits.items()},
@@ -151,11 +165,12 @@ class Evaluator:
             logits,
             classes,
             _identity(faces),
+            seen,
             folder / "evaluation" / self.split / "report.html",
         )
 
     def _seen(self) -> NDArray[np.bool_]:
-        """Return which of the split's pictures stand in training too; the same for all runs that share the data."""
+        """Return which of the split's pictures stand in the training of the run read last."""
         assert self._data is not None
         if self._leaked is None:
             self._leaked = identical_to_any(self._data.faces[self.split], self._data.faces["train"])
@@ -214,7 +229,7 @@ class Evaluator:
             "data": record.get("data", {}).get("digest") or "unknown: environment.json is missing",
             **_built_on(record),
             "trained on": record.get("hardware"),
-            "evaluated on": hardware(self.device),
+            "evaluated on": computed_on(self.device, run.config.trainer.precision),
             "versions": ", ".join(f"{name} {number}" for name, number in record.get("versions", {}).items()),
             "date": datetime.now().isoformat(timespec="seconds"),
         }

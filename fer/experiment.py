@@ -29,6 +29,7 @@ from fer.device import auto_precision, root_device
 from fer.distill import open_teacher
 from fer.errors import FerError, first_line
 from fer.figures import curves, png_bytes
+from fer.files import write_whole
 from fer.runs import EXCLUDED, environment, make_folder, write_config, write_json
 from fer.start import start_from
 
@@ -260,6 +261,7 @@ class Experiment:
             "seconds": round(self.history.rows[-1]["seconds"], 1),
             "images_per_s": round(_median([row["images_per_s"] for row in self.history.rows]), 1),
             "precision": str(self.trainer.precision),
+            "overrides": record.get("overrides"),
             "hardware": record["hardware"],
             "commit": record["commit"],
             "data": {
@@ -273,7 +275,7 @@ class Experiment:
         if self.history.rows:
             best = max if MONITORS[self.config.trainer.monitor] == "max" else min
             row = best(self.history.rows, key=lambda row: row[self.config.trainer.monitor])
-            (self.folder / "curves.png").write_bytes(png_bytes(curves(self.history.rows, int(row["epoch"]))))
+            write_whole(self.folder / "curves.png", png_bytes(curves(self.history.rows, int(row["epoch"]))))
 
 
 def _median(values: list[float]) -> float:

@@ -1,5 +1,6 @@
 """A sweep's results in one table: Markdown, CSV, a picture and the terminal."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -11,9 +12,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from fer.config import FERPLUS_KEYS
+from fer.errors import FerError, first_line
 from fer.figures import leaderboard, png_bytes
-from fer.files import csv_text, write_whole
-from fer.runs import INERT, read_config, read_environment, read_metrics
+from fer.files import csv_text, sha256, write_whole
+from fer.runs import EXCLUDED, INERT, read_config, read_environment, read_metrics
+
+log = logging.getLogger(__name__)
 
 
 class Reference(NamedTuple):
@@ -39,6 +43,8 @@ FIGURES: dict[str, Callable[[Mapping[str, Any]], float | None]] = {
     "val_f1": lambda run: run["val"]["f1"],
     "test_acc": lambda run: run["test"] and run["test"]["acc"],  # None with trainer.test=false
     "test_f1": lambda run: run["test"] and run["test"]["f1"],
+    "best_epoch": lambda run: run["best_epoch"],
+    "epochs": lambda run: run["epochs"],
     "seconds": lambda run: run["seconds"],
     "images_per_s": lambda run: run["images_per_s"],
 }
@@ -60,25 +66,43 @@ class Run(NamedTuple):
 
 
 def collect(folder: Path) -> list[Run]:
-    """Return the runs in a sweep's folder, those that failed included."""
+    """Return the runs in a sweep's folder, those that failed included; what cannot be read is left out and said."""
     runs = []
     for path in sorted(folder.glob("*/metrics.json")):
         metrics = read_metrics(path.parent)
-        if metrics is not None and (path.parent / "config.yaml").is_file():
-            digest = metrics.get("data", {}).get("digest")  # runs on other data are no other seeds of the same
-            config = _flat(read_config(path.parent))
-            if config.get("data.name") != "ferplus":  # they mean nothing, and older runs have none of them
-                config = {key: value for key, value in config.items() if key not in _FERPLUS_KEYS}
-            if not config.get("distill.teacher"):
-                config = {key: value for key, value in config.items() if not key.startswith("distill.")}
-            if not config.get("model.network.remember"):
-                config.pop("model.network.remember", None)
-            config.setdefault("optim.mixup", None)
-            record = read_environment(path.parent)
-            for key in ("distill.teacher", "model.start"):  # older runs have none, and it matters what, not where
-                config[key] = _built_on(config.get(key), record.get(key.split(".")[1]))
-            runs.append(Run(path.parent, metrics, {**config, "data.digest": digest}))
+        if metrics is None or not (path.parent / "config.yaml").is_file():
+            continue
+        try:
+            runs.append(_run(path.parent, metrics))
+        except (FerError, KeyError, TypeError, AttributeError) as error:
+            log.warning("%s is left out of the leaderboard: it cannot be read (%s)", path.parent, first_line(error))
     return runs
+
+
+def _run(folder: Path, metrics: dict[str, Any]) -> Run:
+    if metrics["status"] == "finished":
+        for get in FIGURES.values():  # all are there
+            get(metrics)
+    return Run(folder, metrics, _config(folder, metrics))
+
+
+def _config(folder: Path, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's configuration, flat, in the form in which runs of all versions of this program compare."""
+    config = _flat(read_config(folder))
+    if config.get("data.name") != "ferplus":  # they mean nothing, and older runs have none of them
+        config = {key: value for key, value in config.items() if key not in _FERPLUS_KEYS}
+    if not config.get("distill.teacher"):
+        config = {key: value for key, value in config.items() if not key.startswith("distill.")}
+    if not config.get("model.network.remember"):
+        config.pop("model.network.remember", None)
+    config.setdefault("optim.mixup", None)
+    if (folder / EXCLUDED).is_file():  # it matters what, not where
+        config["data.exclude"] = f"{EXCLUDED}@{sha256(folder / EXCLUDED)[:7]}"
+    record = read_environment(folder)
+    for key in ("distill.teacher", "model.start"):  # likewise, and older runs have none
+        config[key] = _built_on(config.get(key), record.get(key.split(".")[1]))
+    # runs on other data are no other seeds of the same
+    return {**config, "data.digest": metrics.get("data", {}).get("digest")}
 
 
 def _built_on(paths: Any, origins: Any) -> str | None:
@@ -108,8 +132,8 @@ def rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """Group runs that differ in nothing but their seed, and return a row for each group, best first.
 
     A row has "name", "model", "status", "seeds", each of `FIGURES` and its deviation over seeds ("…_std", None for
-    one seed), "parameters", "trainable_parameters", "multiply_adds", the reference's accuracies and, for a group
-    of failed runs, "error".
+    one seed), "parameters", "trainable_parameters", "multiply_adds", the reference's accuracies, "folders" and, for
+    a group of failed runs, "error".
     """
     groups: dict[tuple[tuple[str, str], ...], list[Run]] = {}
     for run in runs:
@@ -121,17 +145,52 @@ def rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def _names(firsts: Sequence[Run]) -> list[str]:
-    """Return each group's model, with the keys by which it differs from others of the same model."""
+    """Return each group's model, with what tells it from others of the same model."""
     names = []
     for run in firsts:
-        model = run.metrics["model"]
-        others = [other.config for other in firsts if other.metrics["model"] == model]
-        differing = [key for key in run.config if key not in APART and _differs(key, others)]
-        # what some of them lack, as runs of other versions of this program do, says least
-        differing.sort(key=lambda key: not all(key in other for other in others))
-        detail = ", ".join(f"{key.split('.')[-1]}={run.config[key]}" for key in differing[:3])
-        names.append(f"{model} ({detail})" if detail else model)
+        others = [other for other in firsts if other.metrics["model"] == run.metrics["model"]]
+        told = _overrides_apart(others) or _keys_apart(others)
+        detail = told[next(place for place, other in enumerate(others) if other is run)]
+        names.append(f"{run.metrics['model']} ({detail})" if detail else run.metrics["model"])
     return names
+
+
+def _overrides_apart(runs: Sequence[Run]) -> list[str] | None:
+    """Return for each run what its command line set otherwise than the others'; None if that is not all there is."""
+    given = []
+    for run in runs:
+        known = run.metrics.get("overrides")
+        if not isinstance(known, list):  # an older version's
+            return None
+        pairs = (str(text).lstrip("+").partition("=")[::2] for text in known)
+        given.append({key: value for key, value in pairs if key not in {*APART, "model"}})
+    keys = [key for key in dict.fromkeys(key for pairs in given for key in pairs) if _differs(key, given)]
+    told = [_detail({key: pairs[key] for key in keys if key in pairs}, keys) for pairs in given]
+    return told if len(set(told)) == len(told) else None
+
+
+def _keys_apart(runs: Sequence[Run]) -> list[str]:
+    """Return for each run some keys of its configuration with their values: three, or more where these are alike."""
+    configs = [run.config for run in runs]
+    keys = [key for key in dict.fromkeys(key for config in configs for key in config) if _differs(key, configs)]
+    keys = [key for key in keys if key not in APART]
+    # what some of them lack, as runs of other versions of this program do, says least
+    keys.sort(key=lambda key: not all(key in config for config in configs))
+    for count in range(3, max(4, len(keys) + 1)):
+        chosen = keys[:count]
+        told = [_detail({key: config[key] for key in chosen if key in config}, chosen) for config in configs]
+        if len(set(told)) == len(told):
+            break
+    return told
+
+
+def _detail(values: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """Return keys with their values; of a key its last part, and more of it where that stands for two of them."""
+    ends = [key.split(".")[-1] for key in keys]
+    short = {
+        key: end if ends.count(end) == 1 else ".".join(key.split(".")[-2:]) for key, end in zip(keys, ends, strict=True)
+    }
+    return ", ".join(f"{short[key]}={value}" for key, value in values.items())
 
 
 def _differs(key: str, configs: Sequence[Mapping[str, Any]]) -> bool:
@@ -153,13 +212,14 @@ def _row(name: str, group: Sequence[Run]) -> dict[str, Any]:
         "status": first["status"],
         "seeds": len(group),
         "error": first.get("error", ""),
+        "folders": " ".join(run.folder.name for run in group),
     }
     for figure, get in FIGURES.items():
         measured = [get(run.metrics) for run in group] if finished else []
         values = [value for value in measured if value is not None]
         row[figure] = mean(values) if values else None
         row[f"{figure}_std"] = stdev(values) if len(values) > 1 else None
-    for count in ("parameters", "trainable_parameters", "multiply_adds", "best_epoch", "epochs"):
+    for count in ("parameters", "trainable_parameters", "multiply_adds"):
         row[count] = first.get(count)
     # the reference was measured on FER2013: beside figures on other faces it would say nothing
     reference = REFERENCE.get(first["model"]) if group[0].config.get("data.name") == "fer2013" else None
@@ -177,7 +237,7 @@ def write_leaderboard(folder: Path) -> list[dict[str, Any]]:
     write_whole(folder / "leaderboard.md", markdown(table))
     finished = [row for row in table if row["status"] == "finished"]
     if finished:
-        (folder / "leaderboard.png").write_bytes(png_bytes(leaderboard(finished)))
+        write_whole(folder / "leaderboard.png", png_bytes(leaderboard(finished)))
     return table
 
 

@@ -82,7 +82,10 @@ def _figures(evaluation: Evaluation) -> list[tuple[str, str, Figure]]:
     caption = "Rows are the true class, columns the predicted one; colours and percentages are shares of a row."
     figures = [("Confusion", caption, confusion_matrix(scores.confusion, list(scores.per_class)))]
     if evaluation.history:
-        caption = "Per epoch. The gap between training and validation is what the model learned by heart."
+        caption = (
+            "Per epoch. Training: a running average over the faces as training sees them, augmented and with dropout. "
+            "Validation: afterwards, over faces as they are, with averaged weights where these are averaged."
+        )
         figures.append(("Training", caption, curves(evaluation.history, evaluation.best_epoch)))
     return [*figures, *evaluation.figures]
 

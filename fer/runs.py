@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 import yaml
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -166,8 +167,10 @@ def read_metrics(folder: Path) -> dict[str, Any] | None:
 
 
 def read_environment(folder: Path) -> dict[str, Any]:
-    """Return a run's `environment.json`; empty where there is none that can be read."""
-    return _read_json(folder / "environment.json") or {}
+    """Return a run's `environment.json`, without what in it is no record; empty where there is none."""
+    record = _read_json(folder / "environment.json") or {}
+    sections = ("data", "versions")  # of which others take for granted that they hold names with values
+    return {key: value for key, value in record.items() if key not in sections or isinstance(value, dict)}
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
@@ -268,6 +271,11 @@ def _git(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
+def overrides() -> list[str]:
+    """Return what the command line set for this training: of a sweep's, its own share."""
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
 def environment(seed: int, digest: str, source: str, device: torch.device) -> dict[str, Any]:
     """Return what a result depends on besides the configuration."""
     versions = {"python": platform.python_version()}
@@ -280,6 +288,7 @@ def environment(seed: int, digest: str, source: str, device: torch.device) -> di
         "seed": seed,
         "commit": git_commit(),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "overrides": overrides(),
         "data": {"source": source, "digest": digest},
         "hardware": hardware(device),
         "versions": versions,

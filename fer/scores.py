@@ -42,7 +42,7 @@ class Scores:
         per_class: Precision, recall, F1 and number of pictures per class, in label order.
         confusion: int64, (C, C), rows the true class, columns the predicted one.
         count: Number of pictures.
-        intervals: 95 % bootstrap interval (low, high) per name in `METRICS`; empty without bootstrap.
+        intervals: 95 % bootstrap interval (low, high) per name in `METRICS` but "ece"; empty without bootstrap.
     """
 
     loss: float
@@ -116,8 +116,8 @@ def score(logits: Tensor, labels: Tensor, classes: Sequence[str], *, bootstrap: 
         labels: int64, (N,), true classes.
         classes: C names in label order.
         bootstrap: Resamples of the pictures behind each interval (percentile method, Efron and Tibshirani,
-            1993, chapter 13); 0 for no intervals. That of the calibration error lies too high, as resampling
-            adds noise to its bins.
+            1993, chapter 13); 0 for no intervals. The calibration error has none: resampling adds noise to its
+            bins, and so only ever raises it.
         seed: Seed of the resampling.
 
     Raises:
@@ -135,6 +135,8 @@ def score(logits: Tensor, labels: Tensor, classes: Sequence[str], *, bootstrap: 
     if bootstrap:
         resampled = _figures(_resample(columns, bootstrap, seed), len(classes))
         for name, values in resampled.items():
+            if name == "ece":
+                continue
             low, high = np.percentile(values, (2.5, 97.5))
             intervals[name] = (float(low), float(high))
     return Scores(

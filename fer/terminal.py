@@ -58,7 +58,7 @@ def results_table(split: Split, results: list[Result]) -> Table:
     """Return the scores of evaluated runs, for each test-time view, over the split and its leak-free part."""
     table = Table(title=title(split), caption=NOTE)
     for column in _SCORES:
-        table.add_column(column, justify="left" if column in COLUMNS[:WORDS] else "right")
+        table.add_column(column, justify="left" if column in COLUMNS[:WORDS] else "right", no_wrap=column == "accuracy")
     for result in results:
         for row in rows(result):
             table.add_row(*(row[COLUMNS.index(column)] for column in _SCORES))
@@ -70,7 +70,8 @@ def cross_table(split: str, results: list[CrossResult]) -> Table:
     """Return the scores of runs on other data sets, for each test-time view."""
     table = Table(title=f"Other data, {split} pictures, with 95 % intervals")
     for column in _CROSS:
-        table.add_column(column, justify="left" if column in ("model", "data", "views") else "right")
+        words = column in ("model", "data", "views")
+        table.add_column(column, justify="left" if words else "right", no_wrap=column == "accuracy")
     for result in results:
         for view, scores in result.scores.items():
             counts = (str(scores.count), str(result.left_out))

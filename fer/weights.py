@@ -175,12 +175,11 @@ def _content(path: Path) -> dict[str, Any]:
         raise FerError(f"run: there is no file '{path}'")
     try:
         with safe_open(path, "pt") as file:
-            content = json.loads((file.metadata() or {})[KEY])
+            return dict(json.loads((file.metadata() or {})[KEY]))
     except KeyError as error:
         raise FerError(f"run: '{path}' holds weights, but not of this program; give what fer.export wrote") from error
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError, ValueError, TypeError) as error:
         raise FerError(f"run: '{path}' is damaged and cannot be read ({first_line(error)})") from error
-    return dict(content)
 
 
 def _check_network(network: Mapping[str, Any], path: Path) -> None:
@@ -209,6 +208,6 @@ def _open_weights(path: Path) -> TrainedRun:
             model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118  # no dict
         trained = Trained(model.eval(), config.model.name, classes, int(content["epoch"]))
         record = dict(content["record"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise FerError(f"run: '{path}' does not fit the network it names ({first_line(error)})") from error
     return TrainedRun(config, trained, record, [], Path(config.logs) / "weights" / path.stem, path)

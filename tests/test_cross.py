@@ -1,6 +1,7 @@
 """A run on other data: the shared classes by their names, in whatever order they come."""
 
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -53,6 +54,29 @@ def test_several_sets_and_runs_give_one_table(other: Path, tiny_sweep: Sweep, ti
     assert told.out.count("Other data, all pictures") == 1
     reports = sorted(str(path.parent.name) for path in Path("sweep").glob("*/evaluation/*-all/report.html"))
     assert reports == sorted(2 * ["other-all", f"{tiny_folder.name}-all"])
+
+
+def test_what_was_read_and_how_is_said(other: Path, tiny_sweep: Sweep, caplog: pytest.LogCaptureFixture) -> None:
+    shutil.copytree(run_of(tiny_sweep, "cnn10"), "run")
+    broken = other / "test" / "sad" / "broken.png"
+    broken.write_bytes(b"no picture")
+    with caplog.at_level(logging.INFO):
+        told = call("evaluate.py", "run=run", "data=folder", f"data.root={other}", "data.on_error=skip")
+    assert told.status == 0, told.err
+    assert "test/sad/broken.png" in caplog.text
+    assert f"Data: Kaggle folders in {other}" in caplog.text
+    found = json.loads(Path("run/evaluation/other-test/metrics.json").read_text())
+    assert "test/sad/broken.png" in found["how it was read"]
+
+
+def test_the_data_of_its_training_are_no_other_data(
+    tiny_sweep: Sweep, tiny_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(run_of(tiny_sweep, "cnn10"), "run")
+    for split, said in (("test", 0), ("all", 1)):
+        caplog.clear()
+        assert call("evaluate.py", "run=run", f"others=[{tiny_folder}]", f"split={split}").status == 0
+        assert caplog.text.count("this is no score on other data") == said
 
 
 def test_folders_of_the_same_name_are_told_apart(other: Path, tiny_sweep: Sweep) -> None:

@@ -1,13 +1,20 @@
 """TensorBoard's own reader must find everything that the README promises."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
+from torch import nn
+from torch.utils.tensorboard import SummaryWriter
 
 from fer.build import build_transforms
+from fer.callbacks.dashboard import _add_graph
+from fer.classifier import EmotionClassifier
 from fer.data.datamodule import FaceDataModule
 from fer.data.faces import Faces
 from fer.experiment import Experiment
@@ -38,6 +45,17 @@ def events(run: Path) -> EventAccumulator:
     accumulator = EventAccumulator(str(run), size_guidance={"tensors": 0, "images": 0, "scalars": 0})
     accumulator.Reload()
     return accumulator
+
+
+def test_a_network_that_cannot_be_traced_has_no_graph(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Untraceable(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("not to be traced")
+
+    module = SimpleNamespace(network=Untraceable(), device=torch.device("cpu"))
+    with SummaryWriter(str(tmp_path)) as writer:
+        _add_graph(writer, cast(EmotionClassifier, module), 48)
+    assert "shows no graph" in caplog.text
 
 
 def test_scalars_of_both_splits_stand_at_the_same_steps(events: EventAccumulator) -> None:

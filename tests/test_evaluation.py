@@ -65,6 +65,21 @@ def test_runs_that_hold_out_other_pictures_are_not_averaged(tiny_sweep: Sweep) -
     assert not Path("mean").exists()
 
 
+def test_a_mean_has_seen_what_one_of_its_runs_has(tiny_sweep: Sweep) -> None:
+    evaluator = Evaluator("val", "cpu")
+    one = evaluator.score(open_run(run_of(tiny_sweep, "cnn10")))
+    seen, other = np.zeros((2, 48), bool)
+    seen[:5], other[3:7] = True, True
+    mean = evaluator.average([one._replace(seen=seen), one._replace(seen=other)], Path("mean"))
+    assert mean.leak_free["plain"].count == 48 - 7
+
+
+def test_one_run_has_no_mean(tiny_sweep: Sweep) -> None:
+    shutil.copytree(run_of(tiny_sweep, "cnn10"), "run")
+    refused(call("evaluate.py", "run=run", "ensemble=true"), "ensemble", "two runs")
+    assert figures(Path("run"))["model"] == "cnn10"
+
+
 def test_a_report_without_faces_can_be_published(tiny_sweep: Sweep, tiny_folder: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(run_of(tiny_sweep, "cnn10"), run)
@@ -267,6 +282,23 @@ def test_one_spoilt_run_does_not_keep_the_others(tiny_sweep: Sweep) -> None:
     assert told.err.count("Error:") == 1
     assert "Traceback" not in told.err
     assert (run_of(sweep, "cnn12") / "evaluation/test/report.html").is_file()
+    told = call("evaluate.py", "run=sweep", "ensemble=true")
+    assert "ensemble: not all the runs could be scored" in told.err
+    assert "Traceback" not in told.err
+
+
+@pytest.mark.parametrize("figures", ["loss\n1\n", "epoch,val/acc\n1,0.5,7\n", "epoch\nx\n"])
+def test_a_spoilt_history_is_named(tiny_sweep: Sweep, figures: str) -> None:
+    shutil.copytree(run_of(tiny_sweep, "cnn10"), "run")
+    Path("run/metrics.csv").write_text(figures)
+    refused(call("evaluate.py", "run=run"), "metrics.csv", "damaged")
+
+
+def test_a_record_that_is_none_does_no_harm(tiny_sweep: Sweep) -> None:
+    shutil.copytree(run_of(tiny_sweep, "cnn10"), "run")
+    write_json(Path("run/environment.json"), {"seed": 0, "data": None, "versions": ["torch"]})
+    assert call("evaluate.py", "run=run").status == 0
+    assert figures(Path("run"))["data"].startswith("unknown")
 
 
 def test_checkpoints_hold_plain_values_and_no_pretrained_weights_are_needed(tiny_sweep: Sweep) -> None:

@@ -1,7 +1,9 @@
 """The table of a sweep, against numbers worked out by hand."""
 
 import csv
+import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,14 @@ def made_up(sweep: Path, name: str, model: str, seed: int, val_acc: float, **cha
     write_json(folder / "metrics.json", figures)
 
 
+def overridden(sweep: Path, name: str, *overrides: str, **more: Any) -> None:
+    """Say what a run's command line set, and change some of its configuration."""
+    path = sweep / name / "metrics.json"
+    write_json(path, {**json.loads(path.read_text()), "overrides": list(overrides)})
+    path = sweep / name / "config.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **more}, sort_keys=False))
+
+
 def failed(sweep: Path, name: str, model: str, error: str, **config: Any) -> None:
     folder = sweep / name
     folder.mkdir(parents=True)
@@ -58,6 +68,59 @@ def test_runs_of_one_model_are_told_apart_by_what_both_have_first(tmp_path: Path
     first, second = rows(collect(tmp_path))
     assert first["name"].startswith("cnn10 (lr=0.5, ")
     assert second["name"] == "cnn10 (lr=0.1)"
+
+
+def test_runs_are_named_by_what_their_command_lines_set(tmp_path: Path) -> None:
+    for name in ("fast", "cpu"):
+        made_up(tmp_path, name, "cnn10", 0, 0.6)
+        changes = {"a": name, "b": name, "c": name}
+        overridden(tmp_path, name, "model=cnn10", f"experiment={name}", "data.root=/somewhere", "seed=1", **changes)
+    assert {row["name"] for row in rows(collect(tmp_path))} == {"cnn10 (experiment=fast)", "cnn10 (experiment=cpu)"}
+    made_up(tmp_path, "more", "cnn10", 0, 0.6)
+    overridden(tmp_path, "more", "model=cnn10", "experiment=cpu", "+data.augment.classes=x", a="more")
+    named = {row["folders"]: row["name"] for row in rows(collect(tmp_path))}
+    assert named == {
+        "fast": "cnn10 (experiment=fast)",
+        "cpu": "cnn10 (experiment=cpu)",
+        "more": "cnn10 (experiment=cpu, classes=x)",
+    }
+
+
+def test_what_the_command_lines_do_not_tell_apart_the_configuration_does(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        made_up(tmp_path, name, "cnn10", 0, 0.6)
+        overridden(tmp_path, name, "experiment=cpu", a={"size": name}, b={"size": name})  # the recipe was changed
+    names = {row["name"] for row in rows(collect(tmp_path))}
+    assert names == {"cnn10 (a.size=one, b.size=one)", "cnn10 (a.size=two, b.size=two)"}
+
+
+def test_names_have_as_many_keys_as_it_takes(tmp_path: Path) -> None:
+    for name, last in (("one", 1), ("two", 2), ("three", 3)):
+        made_up(tmp_path, name, "cnn10", 0, 0.6)
+        path = tmp_path / name / "config.yaml"
+        first = dict.fromkeys(("a", "b", "c"), last > 1)
+        path.write_text(yaml.safe_dump({**first, "d": last, **yaml.safe_load(path.read_text())}, sort_keys=False))
+    names = {row["name"] for row in rows(collect(tmp_path))}
+    assert names == {f"cnn10 (a={last > 1}, b={last > 1}, c={last > 1}, d={last})" for last in (1, 2, 3)}
+
+
+def test_a_run_that_cannot_be_read_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    made_up(tmp_path, "good", "cnn10", 0, 0.6)
+    for name, metrics in (("none", {}), ("half", {"status": "finished", "model": "cnn10", "train": None})):
+        shutil.copytree(tmp_path / "good", tmp_path / name)
+        write_json(tmp_path / name / "metrics.json", metrics)
+    shutil.copytree(tmp_path / "good", tmp_path / "damaged")
+    (tmp_path / "damaged" / "config.yaml").write_text("a: [")
+    assert [row["folders"] for row in write_leaderboard(tmp_path)] == ["good"]
+    assert caplog.text.count("is left out of the leaderboard") == 3
+
+
+def test_what_was_left_out_of_training_tells_runs_apart_wherever_the_list_lay(tmp_path: Path) -> None:
+    for seed, (name, content) in enumerate((("a", "x"), ("b", "x"), ("c", "y"))):
+        made_up(tmp_path, name, "cnn10", seed, 0.6)
+        overridden(tmp_path, name, data={"name": "fer2013", "exclude": f"/{name}/list.csv"})
+        (tmp_path / name / "exclude.csv").write_text(content)
+    assert sorted(row["seeds"] for row in rows(collect(tmp_path))) == [1, 2]
 
 
 def test_seeds_give_mean_and_deviation(tmp_path: Path) -> None:

@@ -99,7 +99,16 @@ def test_bad_files_are_named(tmp_path: Path, file: Path) -> None:
     with safe_open(file, "pt") as content:
         metadata = content.metadata()
     save_file({"features.0.weight": torch.zeros(3)}, tmp_path / "unfit.safetensors", metadata)
-    for name, reason in (("gone", "no f"), ("broken", "damaged"), ("others", "not of this program"), ("unfit", "fit")):
+    save_file({"features.0.weight": torch.zeros(3)}, tmp_path / "list.safetensors", {KEY: "[1]"})
+    save_file({"features.0.weight": torch.zeros(3)}, tmp_path / "empty.safetensors", {KEY: '{"config": null}'})
+    for name, reason in (
+        ("gone", "no f"),
+        ("broken", "damaged"),
+        ("others", "not of this program"),
+        ("unfit", "fit"),
+        ("list", "damaged"),
+        ("empty", "fit"),
+    ):
         with pytest.raises(FerError, match=f"{name}.safetensors.*{reason}|{reason}.*{name}.safetensors"):
             open_run(tmp_path / f"{name}.safetensors")
         refused(call("evaluate.py", f"run={tmp_path / name}.safetensors"), f"{name}.safetensors")

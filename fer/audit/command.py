@@ -18,7 +18,7 @@ from fer.config import AuditConfig, checked
 from fer.data.exclude import write_exclusions
 from fer.data.faces import SPLITS
 from fer.data.ferplus import INDEX
-from fer.data.sources import read_source
+from fer.data.sources import announce, read_source
 from fer.errors import FerError
 from fer.files import csv_text, write_whole
 from fer.runs import make_folder
@@ -35,6 +35,7 @@ def audit(plain: DictConfig) -> None:
         for module in ("imagehash", *(("cleanlab.filter",) if config.labels else ())):
             needed(module)  # lest it be missed after a minute's work
         faces, _ = read_source(config.data)
+        announce(faces)
         folder = Path(config.folder)
         make_folder(folder, "choose another with folder=path")
         findings = look(faces, config.threshold, config.labels, config.seed)
@@ -49,7 +50,7 @@ def audit(plain: DictConfig) -> None:
 
 
 def _kinds(config: AuditConfig) -> list[str]:
-    if not isinstance(config.exclude, list) or not set(config.exclude) <= set(KINDS):
+    if not isinstance(config.exclude, list) or not set(map(str, config.exclude)) <= set(KINDS):
         raise FerError(f"exclude: '{config.exclude}' is no list of {', '.join(KINDS)}")
     if "suspects" in config.exclude and not config.labels:
         raise FerError("exclude: suspects are not looked for with labels=false")

@@ -1,6 +1,7 @@
 """What TensorBoard shows besides the scalars."""
 
 import copy
+import logging
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -19,7 +20,10 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 from fer.classifier import EmotionClassifier
 from fer.config import TrainConfig
 from fer.data.datamodule import FaceDataModule
+from fer.errors import first_line
 from fer.figures import confusion_matrix, mistakes, raw_and_augmented, rgb_array
+
+log = logging.getLogger(__name__)
 
 LAYOUT = {
     "Training and validation": {
@@ -102,7 +106,10 @@ def _add_graph(writer: SummaryWriter, module: EmotionClassifier, size: int) -> N
     with warnings.catch_warnings(), torch.no_grad():
         # the tracer warns of every shape it takes as fixed; the picture of the graph needs no more
         warnings.simplefilter("ignore")
-        writer.add_graph(network, faces, verbose=False)
+        try:
+            writer.add_graph(network, faces, verbose=False)
+        except Exception as error:  # a network that cannot be traced can be trained all the same
+            log.warning("The dashboard shows no graph: the network cannot be traced (%s).", first_line(error))
 
 
 def log_hparams(logger: TensorBoardLogger, config: TrainConfig, metrics: Mapping[str, Any]) -> None:

@@ -72,6 +72,13 @@ def write_rows(rows: list[Row], path: Path) -> None:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Read what `write_rows` wrote; a figure that an epoch lacks is left out of its row."""
+    """Read what `write_rows` wrote; a figure that an epoch lacks is left out of its row.
+
+    Raises:
+        ValueError: If it holds something else.
+    """
     with path.open(newline="", encoding="utf-8") as file:
-        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+        table = list(csv.DictReader(file))
+    if any(None in row or not row.get("epoch") for row in table):
+        raise ValueError("a row has no epoch, or more cells than the table has columns")
+    return [{name: float(value) for name, value in row.items() if value} for row in table]

@@ -19,7 +19,7 @@ from fer.data.balance import Oversampling, load_oversampled, oversample
 from fer.data.batches import Batch, EpochBatches, FaceDataset, keep
 from fer.data.exclude import excluded
 from fer.data.faces import SPLITS, Faces, Split
-from fer.data.sources import GET_FER2013, looked_for, read_source
+from fer.data.sources import GET_FER2013, announce, looked_for, read_source
 from fer.device import cpu_cores
 from fer.errors import FerError
 
@@ -87,16 +87,13 @@ class FaceDataModule(L.LightningDataModule):
                 looked_for(),
                 GET_FER2013,
             )
-        for note in faces.notes:
-            log.warning("%s", note)
         self.digest = faces.digest()
         if self.config.exclude is not None:
             kept = excluded(faces, Path(self.config.exclude).expanduser())
             self.excluded = len(faces) - len(kept)
             log.info("Left out of training: %d pictures that %s names", self.excluded, self.config.exclude)
             faces = kept
-        sizes = ", ".join(f"{len(faces.split(split))} {split}" for split in SPLITS)
-        log.info("Data: %s (%s)", faces.source, sizes)
+        announce(faces)
         self._all = faces
 
     def prepare_data(self) -> None:

@@ -1,18 +1,23 @@
 """Which faces a configuration means: FER2013 where it is found, also with FER+, the sample, or other people's."""
 
+import logging
 import os
 from pathlib import Path
+
+import numpy as np
 
 from fer.config import DataConfig, choose
 from fer.data.cache import load_faces
 from fer.data.download import download_fer2013
-from fer.data.faces import Faces
+from fer.data.faces import SPLITS, Faces
 from fer.data.ferplus import FILTERS, INDEX, TARGETS, VOTES, join_votes
 from fer.data.hub import read_hub
 from fer.data.options import ReadOptions
 from fer.data.places import default_cache_dir
 from fer.data.sample import draw_faces
 from fer.errors import FerError
+
+log = logging.getLogger(__name__)
 
 GET_FER2013 = (
     "download it from kaggle.com/datasets/msambare/fer2013 into data/fer2013 (folders, CSV or the archive as it "
@@ -35,6 +40,14 @@ def looked_for() -> str:
     """Return the places where FER2013 was looked for, in words."""
     named = os.environ.get("FER2013_ROOT")
     return f"data/fer2013 and FER2013_ROOT={named}" if named else "data/fer2013, and FER2013_ROOT is not set"
+
+
+def announce(faces: Faces) -> None:
+    """Say what was read, and what a user must know about how."""
+    for note in faces.notes:
+        log.warning("%s", note)
+    sizes = ", ".join(f"{np.sum(faces.splits == at)} {split}" for at, split in enumerate(SPLITS))
+    log.info("Data: %s (%s)", faces.source, sizes)
 
 
 def read_source(config: DataConfig) -> tuple[Faces, str]:

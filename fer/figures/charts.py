@@ -57,10 +57,12 @@ def confusion_matrix(confusion: NDArray[np.int64], classes: Sequence[str]) -> Fi
     """Draw a confusion matrix, coloured by the share of each true class.
 
     Args:
-        confusion: int64, (C, C), rows the true class, columns the predicted one.
+        confusion: int64, (C, C), rows the true class, columns the predicted one. A class without pictures has
+            dashes for shares.
         classes: C names in label order.
     """
-    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    pictures = confusion.sum(axis=1)
+    shares = confusion / np.maximum(pictures, 1)[:, None]
     side = 1.6 + 0.78 * len(classes)
     figure = _chart(side, side - 0.3)
     axes = figure.subplots()
@@ -76,11 +78,11 @@ def confusion_matrix(confusion: NDArray[np.int64], classes: Sequence[str]) -> Fi
     axes.grid(which="minor", color="white", linewidth=2)
     axes.tick_params(which="minor", length=0)
     for (row, column), share in np.ndenumerate(shares):
-        colour = "white" if share > 0.5 else style.INK
+        colour = "white" if share > 0.62 else style.INK  # where the two contrast alike with the blue
         axes.text(
             column,
             row - 0.02,
-            f"{100 * share:.0f} %",
+            f"{100 * share:.0f} %" if pictures[row] else "–",
             ha="center",
             va="bottom",
             fontsize=style.TITLE,
@@ -169,7 +171,8 @@ def leaderboard(rows: Sequence[Mapping[str, Any]]) -> Figure:
 
     Args:
         rows: A row per model with "name" and, as fractions or None, "val_acc", "test_acc", their deviations
-            over seeds "val_acc_std" and "test_acc_std", and the published "reference_val_acc".
+            over seeds "val_acc_std" and "test_acc_std", and the published "reference_val_acc". Where none was
+            tested, no test is shown.
     """
     if not rows:
         return style.message("no models to compare")
@@ -178,13 +181,16 @@ def leaderboard(rows: Sequence[Mapping[str, Any]]) -> Figure:
     axes = figure.subplots()
     style.dress(axes, x="accuracy", grid="x")
     places = np.arange(len(rows), dtype=float)
-    _accuracy_bars(axes, places + 0.19, rows, "val_acc", "validation", style.VAL)
-    _accuracy_bars(axes, places - 0.19, rows, "test_acc", "test", style.TEST)
+    tested = any(row["test_acc"] is not None for row in rows)
+    upper = 0.19 if tested else 0.0
+    _accuracy_bars(axes, places + upper, rows, "val_acc", "validation", style.VAL)
+    if tested:
+        _accuracy_bars(axes, places - upper, rows, "test_acc", "test", style.TEST)
     known = [place for place, row in enumerate(rows) if row["reference_val_acc"] is not None]
     if known:
         values = [rows[place]["reference_val_acc"] for place in known]
         axes.scatter(
-            values, places[known] + 0.19, s=38, marker="D", color=style.INK, edgecolor="white", zorder=3,
+            values, places[known] + upper, s=38, marker="D", color=style.INK, edgecolor="white", zorder=3,
             label="reference, validation",
         )  # fmt: skip
     names = [textwrap.fill(row["name"], 28, break_long_words=False, break_on_hyphens=False) for row in rows]
