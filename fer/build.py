@@ -38,7 +38,13 @@ def build_model(config: ModelConfig, num_classes: int, channels_last: bool = Tru
     network = _instantiate("model.network", config.network, arguments)
     if not isinstance(network, nn.Module):
         raise FerError(f"model.network: {config.network.get('_target_')} is no torch.nn.Module")
-    return FaceModel(Preprocess(size.size, size.channels, size.mean, size.std), network, channels_last)
+    preprocess = Preprocess(size.size, size.channels, size.mean, size.std)
+    try:
+        return FaceModel(preprocess, network, channels_last)
+    except ValueError as error:  # lazy layers have no weights yet
+        raise FerError(
+            f"model.network: {config.network.get('_target_')} has no weights yet ({first_line(error)})"
+        ) from error
 
 
 def build_model_for(config: ModelConfig, num_classes: int, channels_last: bool, source: str) -> FaceModel:
@@ -109,8 +115,13 @@ def _instantiate(key: str, node: Any, arguments: dict[str, Any]) -> object:
 
 
 def balanced_weights(counts: NDArray[np.int64]) -> list[float]:
-    """Return a weight per class, inversely proportional to its count and one on average over the faces."""
-    return [float(weight) for weight in counts.sum() / (len(counts) * np.maximum(counts, 1))]
+    """Return a weight per class, inversely proportional to its count and one on average over the faces.
+
+    A class without a face has the weight 0: label smoothing would otherwise make it the most important of all.
+    """
+    present = counts > 0
+    weights = counts.sum() / (np.count_nonzero(present) * np.maximum(counts, 1))
+    return [float(weight) for weight in np.where(present, weights, 0.0)]
 
 
 def class_weights(scheme: str, counts: NDArray[np.int64]) -> Sequence[float] | None:
@@ -124,19 +135,23 @@ def class_weights(scheme: str, counts: NDArray[np.int64]) -> Sequence[float] | N
     return balanced_weights(counts) if scheme == "balanced" else None
 
 
-def multiply_adds(model: FaceModel, size: int) -> int:
+def multiply_adds(model: FaceModel, size: int, num_classes: int) -> int:
     """Return the multiply-adds of convolutions and linear layers for one face of `size` pixels a side.
 
     Raises:
-        FerError: If the network cannot compute what it is given; this is the first time that it is asked to.
+        FerError: If the network cannot compute what it is given, or returns something else than `num_classes` logits;
+            this is the first time that it is asked to.
     """
     training = model.training
     model.eval()
     faces = torch.zeros(1, 1, size, size, dtype=torch.uint8, device=next(model.parameters()).device)
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            model(faces)
+            logits = model(faces)
     except RuntimeError as error:
         raise FerError(f"model: the network cannot take its input ({first_line(error)}); change model.input") from error
+    found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else f"a {type(logits).__name__}"
+    if found != (1, num_classes):
+        raise FerError(f"model.network: returns {found} for one face, not logits ({(1, num_classes)}); see num_classes")
     model.train(training)
     return int(counter.get_total_flops()) // 2

@@ -46,6 +46,21 @@ def read_checkpoint(path: Path, config: ModelConfig) -> dict[str, Any]:
     return checkpoint
 
 
+def check_kept(folder: Path, last: dict[str, Any]) -> None:
+    """Check that a run to be resumed still has the best checkpoint so far, which its test may need.
+
+    Args:
+        folder: The run's folder.
+        last: What stands in its `last.ckpt`.
+
+    Raises:
+        FerError: If it was there when that was written, and is not any more.
+    """
+    kept = [state.get("best_model_path") for state in last["callbacks"].values() if isinstance(state, dict)]
+    if any(path and Path(path).name == "best.ckpt" for path in kept) and not (folder / "best.ckpt").is_file():
+        raise FerError(f"'{folder}' holds no best.ckpt any more, which last.ckpt names; put the run's own back")
+
+
 def load_trained(path: Path, config: ModelConfig) -> Trained:
     """Rebuild the model that a run's checkpoint holds.
 

@@ -21,7 +21,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 from fer.build import build_transforms
-from fer.checkpoint import read_checkpoint
+from fer.checkpoint import check_kept, read_checkpoint
 from fer.claim import ClaimedError, claimed
 from fer.config import TrainConfig, checked, explained
 from fer.data.datamodule import FaceDataModule
@@ -204,6 +204,10 @@ def open_data(config: TrainConfig) -> FaceDataModule:
     config.data.votes, config.data.index = _resolved(config.data.votes), _resolved(config.data.index)
     config.data.exclude = _resolved(config.data.exclude)
     config.model.start = _resolved(config.model.start)
+    if config.model.weights is not None and Path(config.model.weights).expanduser().is_file():
+        config.model.weights = _resolved(config.model.weights)
+        if "weights" in config.model.network:
+            config.model.network["weights"] = config.model.weights
     teachers = [_resolved(path) for path in config.distill.teachers]
     config.distill.teacher = teachers if len(teachers) > 1 else teachers[0] if teachers else None
     if config.data.name == "huggingface" and not Path(str(root)).expanduser().exists():
@@ -245,7 +249,7 @@ def _resume(plain: DictConfig, folder: Path) -> None:
 def _train(config: TrainConfig, data: FaceDataModule, folder: Path, resume: bool = False) -> None:
     if resume:
         check_data(folder, read_environment(folder), data.digest, data.all_faces.source)
-        read_checkpoint(folder / "last.ckpt", config.model)
+        check_kept(folder, read_checkpoint(folder / "last.ckpt", config.model))
     experiment = Experiment(config, data, folder, resume)
     console.print(counts_table(data))
     say(

@@ -29,7 +29,7 @@ from fer.device import auto_precision, root_device
 from fer.distill import open_teacher
 from fer.errors import FerError, first_line
 from fer.figures import curves, png_bytes
-from fer.files import write_whole
+from fer.files import sha256, write_whole
 from fer.runs import EXCLUDED, environment, make_folder, write_config, write_json
 from fer.start import start_from
 
@@ -62,10 +62,10 @@ def validate(config: TrainConfig) -> None:
         if config.data.name == "ferplus" and config.data.target == "multi_target":
             raise FerError("optim.mixup: mixes shares, and data.target=multi_target has none; take cross_entropy")
     epochs = config.trainer.max_epochs
-    if epochs != "auto" and (not isinstance(epochs, int) or epochs < 1):
+    if epochs != "auto" and (type(epochs) is not int or epochs < 1):
         raise FerError(f"trainer.max_epochs: '{epochs}' is neither 'auto' nor a positive number")
     workers = config.data.num_workers
-    if workers != "auto" and (not isinstance(workers, int) or workers < 0):
+    if workers != "auto" and (type(workers) is not int or workers < 0):
         raise FerError(f"data.num_workers: '{workers}' is neither 'auto' nor a number")
     check_numbers(config)
 
@@ -109,7 +109,7 @@ class Experiment:
             model = build_model_for(config.model, len(classes), channels_last, self.data.source)
         start = None if self.resume else config.model.start
         self.start = None if start is None else start_from(start, model, classes, self.data.digest)
-        self.multiply_adds = multiply_adds(model, config.data.size)
+        self.multiply_adds = multiply_adds(model, config.data.size, len(classes))
         model.remember()
         if config.trainer.compile:
             model.network.compile()
@@ -199,6 +199,9 @@ class Experiment:
             record["teacher"] = self.classifier.teacher.record
         if self.start is not None:
             record["start"] = self.start
+        weights = self.config.model.weights
+        if weights is not None and not self.resume and Path(weights).is_file():
+            record["weights"] = {"file": Path(weights).name, "sha256": sha256(Path(weights))}
         path = self.folder / "environment.json"
         if self.resume and path.is_file():
             first = json.loads(path.read_text(encoding="utf-8"))
@@ -215,6 +218,8 @@ class Experiment:
                 self.trainer.fit(self.classifier, datamodule=self.data, ckpt_path=last)
             finally:
                 self.stop.restore()
+        if self.stop.wanted(self.trainer):  # since the last batch: the epoch's checkpoint is written
+            raise self._interruption()
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
@@ -222,11 +227,15 @@ class Experiment:
         try:
             yield
         except SystemExit as stop:
-            self._write_curves()
-            way = f"resume={self.folder}" if (self.folder / "last.ckpt").is_file() else "… (no step was done yet)"
-            raise InterruptedRunError(
-                f"Stopped. Everything so far lies in {self.folder}; go on with: python train.py {way}"
-            ) from stop
+            raise self._interruption() from stop
+
+    def _interruption(self) -> InterruptedRunError:
+        self._write_curves()
+        if not (self.folder / "last.ckpt").is_file():
+            return InterruptedRunError(f"Stopped before anything could be kept in {self.folder}; start anew.")
+        return InterruptedRunError(
+            f"Stopped. Everything so far lies in {self.folder}; go on with: python train.py resume={self.folder}"
+        )
 
     def _evaluate(self) -> dict[str, float]:
         """Evaluate the checkpoint that validation chose: the one time, if any, that a run sees the test split."""

@@ -18,6 +18,7 @@ import torch
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -70,6 +71,11 @@ def run_key(config: TrainConfig, digest: str) -> str:
         plain.pop("distill")
     else:
         plain["distill"]["teacher"] = teachers if len(teachers) > 1 else teachers[0]
+    plain["data"].update(num_workers="auto", download=False)  # which change no result either
+    if config.model.weights is not None:
+        plain["model"]["weights"] = _content(config.model.weights)
+        if "weights" in plain["model"]["network"]:
+            plain["model"]["network"]["weights"] = plain["model"]["weights"]
     if config.data.exclude is not None:
         plain["data"]["exclude"] = _content(config.data.exclude)
     if config.optim.mixup is None:
@@ -118,12 +124,26 @@ def single_folder(config: TrainConfig) -> Path:
 
 
 def sweep_folder(logs: str, task_overrides: list[str]) -> Path:
-    """Return a sweep's folder, named by the values that it sweeps over: started again, it finds its runs there."""
-    digest = hashlib.blake2b(",".join(sorted(task_overrides)).encode(), digest_size=3).hexdigest()
+    """Return a sweep's folder, named by the values that it sweeps over: started again, it finds its runs there.
+
+    Where data lie and what is shown has no part in the name, nor has the order of the values.
+    """
     parsed = OverridesParser.create().parse_overrides(task_overrides)
-    swept = "-".join(str(override.input_line).partition("=")[2] for override in parsed if override.is_sweep_override())
+    inert = {".".join(path) for path in INERT}
+    told = {_in_order(override): override for override in parsed if override.key_or_group not in inert}
+    digest = hashlib.blake2b(",".join(sorted(told)).encode(), digest_size=3).hexdigest()
+    swept = "-".join(text.partition("=")[2] for text, override in told.items() if override.is_sweep_override())
     slug = re.sub(r"[^A-Za-z0-9_.]+", "-", swept)[:48].strip("-.")
     return Path(logs) / "sweeps" / f"{slug or 'sweep'}-{digest}"
+
+
+def _in_order(override: Override) -> str:
+    """Return an override as it was written, but `key=b,a` as `key=a,b`."""
+    text = str(override.input_line)
+    key, equals, choices = text.partition("=")
+    if not override.is_choice_sweep() or set(choices) & set("([{'\""):
+        return text
+    return key + equals + ",".join(sorted(choices.split(",")))
 
 
 def make_folder(folder: Path, way_out: str = "choose another with logs=path") -> None:

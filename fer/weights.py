@@ -164,7 +164,7 @@ def _portable(config: TrainConfig) -> TrainConfig:
 
 
 def _without_paths(run: TrainedRun) -> dict[str, Any]:
-    kept = ("seed", "commit", "hardware", "versions", "teacher", "start")
+    kept = ("seed", "commit", "hardware", "versions", "teacher", "start", "weights")
     record = {key: run.record[key] for key in kept if key in run.record}
     digest = run.record.get("data", {}).get("digest")
     return {**record, "data": {"source": run.config.data.name, "digest": digest}}

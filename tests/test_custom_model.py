@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from fer.build import build_transforms
 from fer.data.datamodule import FaceDataModule
+from fer.errors import FerError
 from fer.experiment import Experiment
 from fer.weights import open_run
 from tests.conftest import ROOT, composed
@@ -15,6 +17,45 @@ from tests.conftest import ROOT, composed
 def readme_example() -> str:
     text = (ROOT / "README.md").read_text()
     return text.split("```python\n# my_net.py\n")[1].split("```")[0]
+
+
+class Deaf(nn.Module):
+    """Does not ask how many classes there are."""
+
+    def __init__(self, num_classes: int, in_channels: int) -> None:
+        super().__init__()
+        self.head = nn.Linear(48 * 48, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.head(x.flatten(1))
+        return logits
+
+
+class Talkative(Deaf):
+    """Returns more than logits."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x), x  # type: ignore[return-value]
+
+
+class Lazy(Deaf):
+    """Has no weights before it sees its first picture."""
+
+    def __init__(self, num_classes: int, in_channels: int) -> None:
+        super().__init__(num_classes, in_channels)
+        self.head = nn.LazyConv2d(num_classes, 48)  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ("network", "reason"), [(Deaf, r"\(1, 3\).*not logits"), (Talkative, "a tuple"), (Lazy, "no weights yet")]
+)
+def test_a_network_that_is_none_is_told_of(network: type[nn.Module], reason: str, tiny_folder: Path) -> None:
+    target = f"tests.test_custom_model.{network.__name__}"
+    where = ("data=folder", f"data.root={tiny_folder}", "trainer.max_epochs=1")
+    config = composed("model=custom", f"model.network._target_={target}", *where)
+    data = FaceDataModule(config.data, build_transforms(config.data.augment), config.seed)
+    with pytest.raises(FerError, match=f"model.network: .*{reason}"):
+        Experiment(config, data, Path("run"))
 
 
 def test_the_readme_example_trains_and_loads_again(

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fer.build import build_transforms
+from fer.build import balanced_weights, build_transforms
 from fer.config import TrainConfig
 from fer.data.datamodule import FaceDataModule
 from fer.data.faces import Faces, Split
@@ -223,6 +223,12 @@ def test_runs_that_start_in_the_same_second_have_folders_of_their_own() -> None:
     folders = {single_folder(config) for _ in range(3)}
     assert len(folders) == 3
     assert all(folder.is_dir() for folder in folders)
+
+
+def test_a_class_without_faces_weighs_nothing() -> None:
+    weights = balanced_weights(np.array([10, 0, 30]))
+    assert weights == [2.0, 0.0, 40 / 60]
+    assert np.dot(weights, [10, 0, 30]) == 40  # one on average over the faces
 
 
 def test_class_weights_and_the_optimizer_reach_the_training(tiny_folder: Path) -> None:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from fer.experiment import InterruptedRunError
-from tests.conftest import composed
+from tests.conftest import Sweep, call, composed, refused, run_of
 from tests.test_experiment import FROZEN, SMALL, assert_same, experiment, weights
 
 
@@ -125,6 +126,47 @@ def test_a_stop_is_saved_however_often_ctrl_c_is_pressed(tiny_folder: Path) -> N
         stopped.run()
     assert torch.load("stopped/last.ckpt", weights_only=True)["global_step"] == 2
     assert signal.getsignal(signal.SIGINT) == before
+
+
+@pytest.mark.parametrize("hook", ["on_before_optimizer_step", "on_train_batch_end"])
+def test_a_step_that_is_stopped_by_force_is_done_again_as_a_whole(tiny_folder: Path, hook: str) -> None:
+    class StopWithinStep(Callback):
+        def stop(self, trainer: L.Trainer, *_: Any, **__: Any) -> None:
+            if trainer.current_epoch == 1 and trainer.fit_loop.batch_idx == 1:
+                raise RuntimeError("out of memory")
+
+    experiment(composed(*SMALL), tiny_folder, "whole").run()
+    stopped = experiment(composed(*SMALL), tiny_folder, "stopped")
+    callback = StopWithinStep()
+    setattr(callback, hook, callback.stop)
+    stopped.trainer.callbacks.append(callback)  # type: ignore[attr-defined]
+    with pytest.raises(RuntimeError):
+        stopped.run()
+    experiment(composed(*SMALL), tiny_folder, "stopped", resume=True).run()
+    assert_same(weights("whole"), weights("stopped"))
+    assert_same(weights("whole", "best.ckpt"), weights("stopped", "best.ckpt"))
+
+
+def test_a_stop_behind_the_last_batch_spares_the_test(tiny_folder: Path) -> None:
+    whole = experiment(composed(*SMALL), tiny_folder, "whole")
+    finished = whole.run()
+    stopped = experiment(composed(*SMALL), tiny_folder, "stopped")
+    stopped.trainer.callbacks.insert(0, StopAt(whole.trainer.global_step))  # type: ignore[attr-defined]
+    with pytest.raises(InterruptedRunError, match="resume=stopped"):
+        stopped.run()
+    assert not Path("stopped/metrics.json").exists()
+    metrics = experiment(composed(*SMALL), tiny_folder, "stopped", resume=True).run()
+    assert [metrics[key] for key in ("epochs", "train", "val", "test")] == [
+        finished[key] for key in ("epochs", "train", "val", "test")
+    ]
+    assert_same(weights("whole"), weights("stopped"))
+
+
+def test_a_run_that_lost_its_best_checkpoint_is_not_resumed(tiny_sweep: Sweep) -> None:
+    shutil.copytree(run_of(tiny_sweep, "cnn10"), "run")
+    for name in ("metrics.json", "best.ckpt"):
+        Path("run", name).unlink()
+    refused(call("train.py", "resume=run"), "no best.ckpt")
 
 
 def test_a_run_goes_on_without_the_weights_that_it_began_with(tiny_folder: Path) -> None:

@@ -123,6 +123,9 @@ def test_a_training_is_named_by_what_it_starts_from_wherever_that_lies() -> None
     for option in ("model.start", "distill.teacher"):
         assert key(f"{option}=here/a") == key(f"{option}=there/a")
         assert len({key(), key(f"{option}=here/a"), key(f"{option}=elsewhere/a"), key(f"{option}=nowhere/a")}) == 4
+    backbones = [key("model=mnv2", f"model.weights={place}/a") for place in ("here", "there", "elsewhere")]
+    assert backbones[0] == backbones[1] != backbones[2]
+    assert key() == key("data.num_workers=4")
     assert key() == key("distill.share=0.1")  # of no teacher
     assert key("model=mnv2") != key("model=mnv2", "model.network.remember=9")
 

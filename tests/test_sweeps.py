@@ -170,4 +170,7 @@ def test_a_sweep_is_named_by_what_it_sweeps_over() -> None:
     assert name("model=cnn10,cnn12,cnn16,mnv2,mnv2_ft", "data=fer2013") != five
     assert name("data.augment.classes=[sad,fear]", "seed=range(0,3)").rpartition("-")[0] == "range-0-3"
     assert name("model=cnn10").startswith("sweep-")
+    moved = ("data.root=/elsewhere", "trainer.progress_bar=false", "logs=x")
+    assert name("model=cnn16,cnn10,mnv2,cnn12,mnv2_ft", "data=sample", *moved) == five
+    assert name("seed=choice(2,1)") != name("seed=choice(1,2)")  # as it was written
     assert sweep_folder("here", ["seed=1,2"]).parent == Path("here/sweeps")

@@ -17,8 +17,13 @@ class RunCheckpoint(ModelCheckpoint):
     """
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Keep the state before an interruption, but not that of a training which diverged."""
-        if not isinstance(exception, DivergedError):
+        """Keep the state before an interruption, but not that of a training which diverged or within a step.
+
+        A step that is done by half, and done again when the training goes on, would leave other weights than one that
+        was done once: behind a second Ctrl-C or an error, the run goes on from what was kept before.
+        """
+        progress: Any = trainer.fit_loop.epoch_loop.batch_progress.current
+        if not isinstance(exception, DivergedError) and progress.started == progress.completed:
             super().on_exception(trainer, pl_module, exception)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -44,11 +44,14 @@ class CleanStop(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Stop where Lightning counts the step before as done and this one as not begun."""
-        requested = self.requested
-        if trainer.world_size > 1:  # the signal reaches several processes between different batches
-            requested = trainer.strategy.reduce_boolean_decision(requested, all=False)
-        if requested:
+        if self.wanted(trainer):
             raise KeyboardInterrupt
+
+    def wanted(self, trainer: L.Trainer) -> bool:
+        """Return whether Ctrl-C was pressed; for several processes, which must all ask, in any of them."""
+        if trainer.world_size > 1:  # the signal reaches several processes between different batches
+            return trainer.strategy.reduce_boolean_decision(self.requested, all=False)
+        return self.requested
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Let the first of several processes outlive the others and say what became of the run.

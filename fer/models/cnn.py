@@ -63,7 +63,7 @@ class CNN(nn.Module):
         batch_norm: Normalise behind every convolution.
 
     Raises:
-        ValueError: If there is no table for `depth`.
+        ValueError: If there is no table for `depth`, or `width` is not positive.
     """
 
     def __init__(
@@ -79,6 +79,8 @@ class CNN(nn.Module):
         super().__init__()
         if depth not in STAGES:
             raise ValueError(f"depth {depth} has no table; known are {', '.join(map(str, STAGES))}")
+        if width <= 0:
+            raise ValueError(f"width is {width}; it must be more than 0")
         layers: list[nn.Module] = []
         self.stages: list[list[int]] = []  # for each, where its convolution and its pairs stand among the features
         channels = in_channels

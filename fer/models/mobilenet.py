@@ -101,7 +101,7 @@ class MobileNet(nn.Module):
         num_classes: Number of logits.
         in_channels: Must be 3: the backbone was trained on RGB.
         weights: "imagenet", a file or None; see `load_backbone`.
-        trainable_layers: How many of the backbone's last layers train, as Keras counts them.
+        trainable_layers: How many of the backbone's last layers, up to the last tap, train, as Keras counts them.
         taps: Blocks of `features` whose outputs the head sees.
         grids: The head sees a tap pooled to grid × grid, one number a tap. Faces are aligned, so where something
             stands says much: 4 × 4 is worth six points of accuracy over pooling to a single number.
@@ -136,6 +136,7 @@ class MobileNet(nn.Module):
         self.taps = tuple(taps)
         if not set(self.taps) <= set(range(len(self.features))):
             raise ValueError(f"taps are {list(self.taps)}; the blocks are 0 to {len(self.features) - 1}")
+        self.features = self.features[: max(self.taps) + 1]  # what lies behind the last tap nobody sees
         self.grids = dict(zip(self.taps, grids, strict=True))
         self.backbone_lr = backbone_lr
         inputs = sum(self._out_channels(tap) * grid**2 for tap, grid in self.grids.items())
@@ -214,7 +215,9 @@ class MobileNet(nn.Module):
             # only what is folded here, and so has a bias, is there the same; files hold it in half precision
             folded = isinstance(layer, nn.Conv2d) and layer.bias is not None
             if folded and not torch.allclose(own[f"{name}.weight"], known[f"{name}.weight"], rtol=1e-2, atol=1e-2):
-                raise ValueError("its head was trained on another backbone; give that with model.weights")
+                raise ValueError(
+                    "its head was trained on another backbone; give that with model.weights, or start on this one"
+                )
         return {**own, **{name: value for name, value in known.items() if name.startswith("head.")}}
 
     def forward(self, x: Tensor) -> Tensor:

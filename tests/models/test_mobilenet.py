@@ -24,6 +24,14 @@ def test_the_last_30_layers_are_blocks_15_to_18_and_the_norm_before() -> None:
     assert trained == expected
 
 
+def test_what_lies_behind_the_last_tap_is_not_computed() -> None:
+    network = MobileNet(7, weights=None, trainable_layers=30, taps=(6, 13), grids=(4, 4)).train()
+    network(torch.randn(4, 3, 64, 64)).sum().backward()
+    assert len(network.features) == 14
+    trained = [parameter for parameter in network.features.parameters() if parameter.requires_grad]
+    assert trained and all(parameter.grad is not None for parameter in trained)
+
+
 def test_frozen_batch_norm_keeps_its_statistics_in_training_mode() -> None:
     network = MobileNet(7, weights=None, trainable_layers=30).train()
     before = {name: buffer.clone() for name, buffer in network.features.named_buffers()}
