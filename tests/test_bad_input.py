@@ -35,7 +35,6 @@ CONFIGURATION = {
     "no patience": (["trainer.patience=0"], ["trainer.patience: 0", "at least 1"]),
     "momentum that never ends": (["optim.momentum=1"], ["optim.momentum: 1"]),
     "gradients of no length": (["trainer.gradient_clip=0"], ["trainer.gradient_clip: 0"]),
-    "start not named": (["model=mnv2_ft", "experiment=finetuned"], ["model.start: needs a value"]),
     "no epochs": (["trainer.max_epochs=0"], ["trainer.max_epochs: '0'"]),
     "one face a batch": (["data.batch_size=1"], ["data.batch_size: 1 ", "at least 2"]),
     "unknown class to augment": (["data.augment.classes=[sadd]"], ["data.augment.classes: 'sadd'", "'sad'"]),

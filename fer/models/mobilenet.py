@@ -216,7 +216,7 @@ class MobileNet(nn.Module):
             folded = isinstance(layer, nn.Conv2d) and layer.bias is not None
             if folded and not torch.allclose(own[f"{name}.weight"], known[f"{name}.weight"], rtol=1e-2, atol=1e-2):
                 raise ValueError(
-                    "its head was trained on another backbone; give that with model.weights, or start on this one"
+                    "its head was trained on another backbone; start from a run of experiment=frozen on yours"
                 )
         return {**own, **{name: value for name, value in known.items() if name.startswith("head.")}}
 
