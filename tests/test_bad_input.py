@@ -82,7 +82,10 @@ LATER = {
     "devices of letters": (["trainer.devices=x"], ["devices 'x'"]),
     "unknown precision": (["trainer.precision=nope"], ["'nope'", "bf16-mixed"]),
     "weights missing": (["model=mnv2", "~model.network.width", "model.weights=nofile"], ["model.weights", "'nofile'"]),
-    "weights that are none": (["model=mnv2", "~model.network.width", "model.weights=a_file"], ["'a_file'"]),
+    "weights that are none": (
+        ["model=mnv2", "~model.network.width", "model.weights=a_file"],
+        ["a_file' cannot be read as weights"],
+    ),
     "logs below a file": (["logs=a_file/logs"], ["'a_file/logs/", "cannot be written", "logs=path"]),
     "copies below a file": (["data.oversample.folder=a_file/x"], ["a_file/x", "data.oversample.folder"]),
 }

@@ -138,7 +138,7 @@ def test_a_failed_write_leaves_the_old_page_and_no_rest(tmp_path: Path, monkeypa
         self.touch()
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="no space"):
         write_report(small, path)
     assert path.read_bytes() == before
