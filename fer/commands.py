@@ -42,7 +42,7 @@ from fer.runs import (
     sweep_folder,
     write_json,
 )
-from fer.terminal import console, counts_table, say, summary
+from fer.terminal import console, counted, counts_table, say, summary
 
 SWEEP = "FER_SWEEP"
 INTERRUPTED = 130  # what shells return for Ctrl-C
@@ -77,8 +77,13 @@ def quieten() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def run(command: Callable[[], Any]) -> int:
-    """Run a Hydra command and return the exit status: 0, 1 after an error, 130 after Ctrl-C."""
+def run(command: Callable[[], Any], schema: type) -> int:
+    """Run a Hydra command and return the exit status: 0, 1 after an error, 130 after Ctrl-C.
+
+    Args:
+        command: What `hydra.main` made.
+        schema: What its configuration may hold.
+    """
     handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False, show_level=False)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
     quieten()
@@ -92,7 +97,7 @@ def run(command: Callable[[], Any]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
-        report(explained(error))
+        report(explained(error, schema))
     finally:
         _remove_hydras_record()
     return 1 if failures else 0
@@ -118,13 +123,15 @@ def _remove_hydras_record() -> None:
 
 def train(plain: DictConfig) -> None:
     """Train one configuration, or one job of a sweep."""
+    sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
     try:
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
+        if sweeping:
             _train_job(plain, Path(os.environ[SWEEP]))
         else:
             _train_single(plain)
     except InterruptedRunError as error:
-        console.print(f"\n{escape(str(error))}", highlight=False, soft_wrap=True)
+        go_on = f"go on with: python train.py resume={error.folder}" if error.kept else "start anew."
+        say(f"\n{error}; {'the same sweep, started again, goes on there.' if sweeping else go_on}")
         raise KeyboardInterrupt from error
     except Exception as error:  # the traceback of a defect, the sentence of anything else
         report(error)
@@ -231,13 +238,18 @@ def _resume(plain: DictConfig, folder: Path) -> None:
         )
     if not folder.is_dir():
         raise FerError(f"resume: there is no folder '{folder}'")
+    if not (folder / "config.yaml").is_file() and any(folder.glob("*/config.yaml")):
+        raise FerError(f"resume: '{folder}' holds several runs; a sweep goes on when it is started again")
     known = repeatable_config(folder)
     for key in set(given) & set(MOVABLE):
         OmegaConf.update(known, key, OmegaConf.select(plain, key))
     config = checked(known, TrainConfig)
     metrics = read_metrics(folder)
     if metrics is not None and metrics["status"] == "finished":
-        say(f"{folder} is finished: {metrics['epochs']} epochs.")
+        say(
+            f"{folder} is finished: {counted(metrics['epochs'], 'epoch')}. For more, start another run from its weights "
+            f"with model.start={folder}"
+        )
         return
     if not (folder / "last.ckpt").is_file():
         raise FerError(f"resume: '{folder}' holds no last.ckpt; start the run anew")
@@ -253,7 +265,8 @@ def _train(config: TrainConfig, data: FaceDataModule, folder: Path, resume: bool
     experiment = Experiment(config, data, folder, resume)
     console.print(counts_table(data))
     say(
-        f"{'Resuming' if resume else 'Training'} {config.model.name} for {config.trainer.max_epochs} epochs "
+        f"{'Resuming' if resume else 'Training'} {config.model.name} for "
+        f"{counted(config.trainer.max_epochs, 'epoch')} "
         f"on {experiment.trainer.strategy.root_device} ({experiment.trainer.precision}), in {folder}"
     )
     metrics = experiment.run()
@@ -262,7 +275,7 @@ def _train(config: TrainConfig, data: FaceDataModule, folder: Path, resume: bool
     console.print(summary(metrics))
     for label, text in (
         ("everything", str(folder)),
-        ("report", f"python evaluate.py run={folder}"),
+        ("report", f"python evaluate.py run={folder}" + ("" if config.trainer.test else " split=val")),
         ("dashboard", f"tensorboard --logdir {config.logs}"),
     ):
         say(f"{label:>10}: {text}")

@@ -1,6 +1,8 @@
 """The configuration's schema: every key, its type and what it means. Unknown keys are errors."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
 from typing import Any, TypeVar, cast
 
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
@@ -219,11 +221,16 @@ def checked(config: DictConfig, schema: type[Schema]) -> Schema:
     try:
         return cast(Schema, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), config)))
     except OmegaConfBaseException as error:
-        raise explained(error) from error
+        raise explained(error, schema) from error
 
 
-def explained(error: Exception) -> Exception:
-    """Return what Hydra or OmegaConf object to as a FerError of one sentence; other errors as they are."""
+def explained(error: Exception, schema: type) -> Exception:
+    """Return what Hydra or OmegaConf object to as a FerError of one sentence; other errors as they are.
+
+    Args:
+        error: What was raised.
+        schema: The command's, whose keys are suggested in the place of a similar one that there is not.
+    """
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, name = error.missing_cfg_file.rpartition("/")
         known = f"choose one of {', '.join(error.options)}" if error.options else "there is none to choose"
@@ -232,17 +239,34 @@ def explained(error: Exception) -> Exception:
         return FerError(f"the argument '{error.override}' cannot be read ({first_line(error)}); write key=value")
     if isinstance(error, ConfigCompositionException):
         cause = error.__cause__
-        return explained(cause) if isinstance(cause, OmegaConfBaseException) else FerError(first_line(error))
+        return explained(cause, schema) if isinstance(cause, OmegaConfBaseException) else FerError(first_line(error))
     if isinstance(error, OmegaConfBaseException):
         key = getattr(error, "full_key", None)
         if isinstance(error, ConfigAttributeError | ConfigKeyError):
-            return FerError(f"{key}: there is no such configuration key; --help shows all")
+            return FerError(_no_such_key(str(key), schema))
         if isinstance(error, MissingMandatoryValue):
             return FerError(f"{key}: needs a value; add {key}=…")
         return FerError(f"{key or 'configuration'}: {first_line(error)}")
     if isinstance(error, OSError) and error.filename is not None:  # Hydra makes a sweep's folder by itself
         return FerError(f"'{error.filename}' cannot be written ({error.strerror}); choose another with logs=path")
     return error
+
+
+def _no_such_key(key: str, schema: type) -> str:
+    if key == "data" and schema is EvaluateConfig:
+        return (
+            "data: there is none before data=… names one: write data=folder data.root=path to score on other data; "
+            "where the run's own data set lies now, data_root=path tells"
+        )
+    similar = get_close_matches(key, _keys(schema), n=1, cutoff=0.75)
+    return f"{key}: there is no such configuration key; {f'is {similar[0]} meant? ' if similar else ''}--help shows all"
+
+
+def _keys(schema: type) -> Iterator[str]:
+    for entry in fields(schema):
+        yield entry.name
+        if isinstance(entry.type, type) and is_dataclass(entry.type):
+            yield from (f"{entry.name}.{key}" for key in _keys(entry.type))
 
 
 def choose(value: str, allowed: tuple[str, ...], key: str) -> str:

@@ -40,7 +40,18 @@ MONITORS = {"val/acc": "max", "val/f1": "max", "val/loss": "min"}
 
 
 class InterruptedRunError(FerError):
-    """The user stopped the run; its last checkpoint is written."""
+    """The user stopped the run.
+
+    Args:
+        folder: The run's.
+        kept: Whether there is a checkpoint to go on with.
+    """
+
+    def __init__(self, folder: Path, kept: bool) -> None:
+        done = f"Everything so far lies in {folder}" if kept else f"Nothing could be kept yet in {folder}"
+        super().__init__(f"Stopped. {done}")
+        self.folder = folder
+        self.kept = kept
 
 
 def validate(config: TrainConfig) -> None:
@@ -231,11 +242,7 @@ class Experiment:
 
     def _interruption(self) -> InterruptedRunError:
         self._write_curves()
-        if not (self.folder / "last.ckpt").is_file():
-            return InterruptedRunError(f"Stopped before anything could be kept in {self.folder}; start anew.")
-        return InterruptedRunError(
-            f"Stopped. Everything so far lies in {self.folder}; go on with: python train.py resume={self.folder}"
-        )
+        return InterruptedRunError(self.folder, kept=(self.folder / "last.ckpt").is_file())
 
     def _evaluate(self) -> dict[str, float]:
         """Evaluate the checkpoint that validation chose: the one time, if any, that a run sees the test split."""

@@ -6,6 +6,7 @@ import hydra
 from omegaconf import DictConfig
 
 from fer import commands, evaluate_command
+from fer.config import ExportConfig
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="export")
@@ -15,4 +16,4 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(commands.run(main))
+    sys.exit(commands.run(main, ExportConfig))

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from fer.cross import CrossResult
@@ -24,15 +25,21 @@ def say(text: str) -> None:
     console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number with what it counts, in the singular for one."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
 def counts_table(data: FaceDataModule) -> Table:
     """Return the training faces of each class, before and after oversampling."""
-    table = Table(title="Training faces as read and after oversampling")
-    table.add_column("")
-    for name in data.all_faces.classes:
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("all", justify="right")
-    for label, counts in (("read", data.counts["before"]), ("after", data.counts["after"])):
-        table.add_row(label, *map(str, counts), str(np.sum(counts)))
+    table = Table(title="Training faces")
+    for name in ("class", "as read", "after oversampling"):
+        table.add_column(name, justify="left" if name == "class" else "right")
+    before, after = data.counts["before"], data.counts["after"]
+    for name, *counts in zip(data.all_faces.classes, before, after, strict=True):
+        table.add_row(escape(name), *(f"{count:,}" for count in counts))
+    table.add_section()
+    table.add_row("all", f"{np.sum(before):,}", f"{np.sum(after):,}")
     return table
 
 

@@ -51,6 +51,8 @@ CONFIGURATION = {
     "folder missing": (["data=folder", "data.root=nowhere"], ["nowhere does not exist", "train/<class>/"]),
     "brackets in a name": (["data=folder", "data.root='[/no]where'"], ["[/no]where does not exist"]),
     "no FER2013": (["data=fer2013"], ["data/fer2013", "FER2013_ROOT", "data.root=", "data.download=true"]),
+    "download of something else": (["data=sample", "data.download=true"], ["data.download", "data=fer2013"]),
+    "an evaluation's key": (["data_root=faces"], ["data_root: there is no such", "is data.root meant?"]),
     "nothing to resume": (["resume=nowhere"], ["resume", "'nowhere'"]),
     "sweep of an unknown key": (["-m", "foo=1,2"], ["foo: there is no such configuration key"]),
 }
@@ -165,7 +167,7 @@ DATA: dict[str, tuple[Spoil, list[str]]] = {
     ),
     "no picture": (
         lambda root: picture(root).write_text("a poem"),
-        ["train/sad/Training_16.png", "no picture", "remove it"],
+        ["train/sad/Training_16.png", "no picture", "remove it", "data.on_error=skip"],
     ),
     "pixel too few": (replace_row(lambda row: row.replace(" ", "", 1)), ["fer2013.csv", "line 2", "2304", "2303"]),
     "pixel of letters": (replace_row(lambda row: row.replace(" ", " x", 1)), ["fer2013.csv", "line 2", "'x"]),
@@ -188,6 +190,7 @@ EVALUATION = {
     "folder without a run": (["run=."], ["run", "config.yaml"]),
     "unknown split": (["run=.", "split=nope"], ["split: 'nope'", "train, val, test"]),
     "unknown key": (["run=.", "foo=1"], ["foo: there is no such configuration key"]),
+    "a training's key": (["run=.", "data.root=faces"], ["data=folder data.root=path", "data_root=path"]),
 }
 
 
@@ -256,6 +259,7 @@ def test_resume_of_a_folder_without_a_run() -> None:
 
 def test_resume_of_several_runs(cnn10: Path) -> None:
     refused(call("train.py", "-m", f"resume={cnn10}"), "leave out -m")
+    refused(call("train.py", f"resume={cnn10.parent}"), "holds several runs", "started again")
 
 
 def test_run_whose_configuration_is_damaged(cnn10: Path) -> None:

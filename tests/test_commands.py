@@ -25,7 +25,8 @@ def test_a_run_says_what_it_did_and_where_it_lies(tiny_folder: Path) -> None:
     assert told.returncode == 0, told.stderr
     assert told.stderr.startswith("Data: ")
     (folder,) = Path("logs/cnn10").iterdir()
-    assert re.search(r"after\s+│(\s+\d+\s+│){7}", told.stdout)
+    assert re.search(r"Training faces.+angry\s+│\s+\d+\s+│\s+\d+\s+│", told.stdout, re.DOTALL)
+    assert re.search(r"all\s+│\s+200\s+│\s+2\d\d\s+│", told.stdout)
     for line in (f"everything: {folder}", f"python evaluate.py run={folder}", "tensorboard --logdir logs"):
         assert line in told.stdout
     metrics = read_metrics(folder)
@@ -39,7 +40,8 @@ def test_a_finished_run_is_not_resumed(tiny_sweep: Sweep) -> None:
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     told = call("train.py", f"resume={folder}")
     assert told.status == 0
-    assert f"{folder} is finished: 1 epochs" in told.out
+    assert f"{folder} is finished: 1 epoch. For more" in told.out
+    assert f"model.start={folder}" in told.out
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 

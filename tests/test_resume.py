@@ -46,7 +46,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(tiny_folder: Path, step: in
     experiment(composed(*SMALL, *options), tiny_folder, "whole").run()
     stopped = experiment(composed(*SMALL, *options), tiny_folder, "stopped")
     stopped.trainer.callbacks.insert(0, StopAt(step))  # type: ignore[attr-defined]
-    with pytest.raises(InterruptedRunError, match="resume=stopped"):
+    with pytest.raises(InterruptedRunError, match="Everything so far lies in stopped"):
         stopped.run()
     assert torch.load("stopped/last.ckpt", weights_only=True)["global_step"] == step
     assert not Path("stopped/metrics.json").exists()
@@ -122,7 +122,7 @@ def test_a_stop_is_saved_however_often_ctrl_c_is_pressed(tiny_folder: Path) -> N
     stopped = experiment(composed(*SMALL), tiny_folder, "stopped")
     stopped.trainer.callbacks[:0] = [StopAt(2), Impatient()]  # type: ignore[attr-defined]
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(InterruptedRunError, match="resume=stopped"):
+    with pytest.raises(InterruptedRunError, match="Everything so far lies in stopped"):
         stopped.run()
     assert torch.load("stopped/last.ckpt", weights_only=True)["global_step"] == 2
     assert signal.getsignal(signal.SIGINT) == before
@@ -152,7 +152,7 @@ def test_a_stop_behind_the_last_batch_spares_the_test(tiny_folder: Path) -> None
     finished = whole.run()
     stopped = experiment(composed(*SMALL), tiny_folder, "stopped")
     stopped.trainer.callbacks.insert(0, StopAt(whole.trainer.global_step))  # type: ignore[attr-defined]
-    with pytest.raises(InterruptedRunError, match="resume=stopped"):
+    with pytest.raises(InterruptedRunError, match="Everything so far lies in stopped"):
         stopped.run()
     assert not Path("stopped/metrics.json").exists()
     metrics = experiment(composed(*SMALL), tiny_folder, "stopped", resume=True).run()

@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from fer import commands
 from fer.audit.command import audit
+from fer.config import AuditConfig
 
 
 @hydra.main(version_base="1.3", config_path="../../conf", config_name="audit")
@@ -16,4 +17,4 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(commands.run(main))
+    sys.exit(commands.run(main, AuditConfig))

@@ -9,7 +9,7 @@ from fer.data.classes import map_classes
 from fer.data.faces import Split
 from fer.data.listing import Entry, Listing
 from fer.data.options import ReadOptions
-from fer.data.pictures import left_out_note, with_progress
+from fer.data.pictures import left_out_note, or_skipped, with_progress
 from fer.data.trees import Tree, join
 from fer.errors import FerError
 from fer.labels import AFFECTNET
@@ -55,7 +55,7 @@ def list_affectnet(tree: Tree, at: str, options: ReadOptions) -> Listing:
                 unlabelled.append(join(images, file))
             else:
                 where = tree.where(join(images, file))
-                raise FerError(f"{where} has no label; get {annotations}/{annotation}, or remove it")
+                raise or_skipped(FerError(f"{where} has no label; get {annotations}/{annotation}, or remove it"))
     digits = _read_labels(tree, list(labelled), options.skip)
     unlabelled += [labelled[path][0] for path in labelled if path not in digits]
     found = {digit: f"{tree.where(path)}: {digit}" for path, digit in reversed(digits.items())}
@@ -83,9 +83,9 @@ def _read_labels(tree: Tree, paths: list[str], skip: bool) -> dict[str, str]:
     for path in with_progress(tree.in_order(paths), len(paths), "Reading labels"):
         try:
             digits[path] = _digit(tree.read(path), tree.where(path))
-        except FerError:
+        except FerError as error:
             if not skip:
-                raise
+                raise or_skipped(error) from error
     return {path: digits[path] for path in paths if path in digits}
 
 

@@ -115,7 +115,7 @@ def _unknown(name: str, found: Mapping[str, str], names: Mapping[str, str]) -> F
     return FerError(
         f"{found[name]}{other} is named after no known class; known are {', '.join(EMOTIONS)}; leave it out with "
         "data.extra_classes=drop, keep it as a class of its own with keep, or say what it means with "
-        f"data.class_map={{{names[name]}: disgust}}"
+        f"'data.class_map={{{names[name]}: disgust}}'"
     )
 
 

@@ -23,6 +23,8 @@ from fer.data.sources import GET_FER2013, announce, looked_for, read_source
 from fer.device import cpu_cores
 from fer.errors import FerError
 
+FEW_STEPS = 4  # an epoch, below which a small data set is hardly learned in the usual number of epochs
+
 log = logging.getLogger(__name__)
 
 
@@ -139,6 +141,13 @@ class FaceDataModule(L.LightningDataModule):
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         faces = self.faces["train"]
         batches = EpochBatches(len(faces), self.config.batch_size, self.seed, True, rank, world_size)
+        if len(batches) < FEW_STEPS and rank == 0:
+            log.warning(
+                "An epoch of %d training faces is only %d steps of data.batch_size=%d; a smaller one makes more of them.",
+                len(faces),
+                len(batches),
+                self.config.batch_size,
+            )
         # workers begin to draw before Lightning tells the epoch
         epoch, done = self._resume_at
         if done >= len(batches):

@@ -8,7 +8,7 @@ from typing import Literal
 from fer.data.affectnet import has_affectnet
 from fer.data.archives import SUFFIXES, is_archive
 from fer.data.faces import SPLITS, Split
-from fer.data.folders import has_class_folders, has_split_folders, split_named
+from fer.data.folders import folders_of_files, has_class_folders, has_split_folders, split_named
 from fer.data.options import ReadOptions
 from fer.data.raf_db import LIST, has_raf_db
 from fer.data.trees import FolderTree, Tree, join
@@ -19,7 +19,7 @@ Form = Literal["folders", "classes", "raf-db", "affectnet", "table", "tables", "
 TABLES = ("fer2013.csv", "icml_face_data.csv")
 
 _TITLES: dict[Form, str] = {
-    "folders": "Kaggle folders",
+    "folders": "train and test folders",
     "classes": "class folders",
     "raf-db": LIST,
     "affectnet": "train_set and val_set",
@@ -84,7 +84,7 @@ def choose_found(tree: Tree, options: ReadOptions) -> Found:
     """
     everything = list(_candidates(tree, options))
     if not everything:
-        raise FerError(f"{tree.where('')} holds nothing to read; looked for {_LOOKED_FOR}; {_GET_IT}")
+        return _unknown_classes(tree, options)
     best, *rest = sorted(everything, key=_rank)
     if best.form == "archive" and any(other.path.count("/") == best.path.count("/") for other in rest):
         names = ", ".join(other.path for other in everything)
@@ -94,6 +94,24 @@ def choose_found(tree: Tree, options: ReadOptions) -> Found:
     names = ", ".join(other.path if other.form in ("table", "archive") else other.title() for other in rest)
     verb = "was" if best.form in ("table", "archive", "raf-db") else "were"
     return replace(best, ignored=(f"Of what lies there, only {best.title()} {verb} read; ignored: {names}.",))
+
+
+def _unknown_classes(tree: Tree, options: ReadOptions) -> Found:
+    """Return the folders of pictures that are named after no known class, if they are to be kept so."""
+    at = ""
+    for _ in range(_MAX_DEPTH):
+        if len(tree.folders(at)) == 1:
+            at = join(at, tree.folders(at)[0])
+    names = folders_of_files(tree, at)
+    if not names:
+        raise FerError(f"{tree.where('')} holds nothing to read; looked for {_LOOKED_FOR}; {_GET_IT}")
+    if options.extra_classes != "keep":
+        raise FerError(
+            f"{tree.where(at)} holds no two folders named after known classes, but {', '.join(names[:10])}; say what "
+            f"they mean with 'data.class_map={{{names[0]}: happy, {names[1]}: …}}', or keep them as they are with "
+            "data.extra_classes=keep"
+        )
+    return Found("classes", at)
 
 
 def _candidates(tree: Tree, options: ReadOptions, at: str = "", depth: int = 0) -> Iterator[Found]:

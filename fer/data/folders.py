@@ -19,6 +19,7 @@ _FOLDERS: dict[str, Split] = {
     "validation": "val",
     "publictest": "val",
     "test": "test",
+    "testing": "test",
     "privatetest": "test",
 }
 _PREFIXES: dict[str, Split] = {"Training_": "train", "PublicTest_": "val", "PrivateTest_": "test"}
@@ -49,6 +50,13 @@ def has_class_folders(tree: Tree, at: str, class_map: Collection[str]) -> bool:
     return len(known) > 1 or (len(names) > 1 and _digits(names)[1] != "")
 
 
+def folders_of_files(tree: Tree, at: str) -> list[str]:
+    """Return the folders in a folder if there are several and each holds files alone, as those of classes do."""
+    names = tree.folders(at)
+    alike = all(tree.files(join(at, name)) and not tree.folders(join(at, name)) for name in names)
+    return names if len(names) > 1 and alike else []
+
+
 def list_split_folders(tree: Tree, at: str, options: ReadOptions) -> Listing:
     """List the picture files below `train/<class>/` and `test/<class>/`, sorted by path, without reading them.
 
@@ -72,13 +80,22 @@ def list_split_folders(tree: Tree, at: str, options: ReadOptions) -> Listing:
     notes = mapping.notes
     if "test" not in folders:
         notes = (*notes, f"There is no test split, so the folder '{folders['val']}' is it, looked at once at the end.")
-    entries = []
+    entries, by_name, elsewhere = [], 0, 0
     for split, folder in folders.items():
         as_split: Split = "test" if split == "val" and "test" not in folders else split
         for path, label in _class_files(tree, join(at, folder), mapping):
             named = None if "val" in folders else _split_by_name(path)
+            by_name += named is not None
+            elsewhere += named is not None and (named == "train") != (split == "train")
             entries.append(Entry(path, label, named or as_split))
-    return Listing(f"{owner or 'Kaggle'} folders", sorted(entries), mapping.classes, notes)
+    if elsewhere:
+        notes = (
+            *notes,
+            f"{elsewhere:,} pictures are named after another split than their folder, and without a folder 'val' the "
+            f"names ({', '.join(_PREFIXES)}) decide; rename them where the folders are right.",
+        )
+    title = owner or ("Kaggle" if by_name else "Split")
+    return Listing(f"{title} folders", sorted(entries), mapping.classes, notes)
 
 
 def list_class_folders(tree: Tree, at: str, options: ReadOptions) -> Listing:

@@ -12,7 +12,15 @@ from fer.data.classes import map_classes
 from fer.data.faces import SPLITS, Faces, Split
 from fer.data.folders import split_named
 from fer.data.options import ReadOptions
-from fer.data.pictures import Pictures, decode, fingerprint, left_out_note, resized_note, with_progress
+from fer.data.pictures import (
+    Pictures,
+    decode,
+    fingerprint,
+    left_out_note,
+    or_skipped,
+    resized_note,
+    with_progress,
+)
 from fer.data.readers import as_faces
 from fer.data.trees import FolderTree
 from fer.errors import FerError
@@ -130,11 +138,11 @@ def _pictures(
             label, image = row[columns.label], row[columns.image] or {}
             try:
                 if label is None or not 0 <= label < len(columns.names):
-                    raise FerError(f"{name}: {origin} has no label; leave out such with data.on_error=skip")
+                    raise FerError(f"{name}: {origin} has no label")
                 data = image.get("bytes") or _file(image.get("path"), f"{name}: {origin}")
-            except FerError:
+            except FerError as error:
                 if broken is None:
-                    raise
+                    raise or_skipped(error) from error
                 broken.append(origin)
                 continue
             yield _Picture(origin, split, columns.names[label], data)
@@ -143,7 +151,7 @@ def _pictures(
 def _file(path: str | None, where: str) -> bytes:
     place = Path(path or "")
     if not place.is_file():
-        raise FerError(f"{where} has no picture; leave out such with data.on_error=skip")
+        raise FerError(f"{where} has no picture")
     return FolderTree(place.parent).read(place.name)
 
 
@@ -152,9 +160,9 @@ def _decoded(kept: list[tuple[_Picture, int]], name: str, options: ReadOptions, 
     for picture, label in with_progress(kept, len(kept), "Decoding pictures"):
         try:
             image, changed = decode(picture.data, f"{name}: {picture.origin}", options.size)
-        except FerError:
+        except FerError as error:
             if not options.skip:
-                raise
+                raise or_skipped(error) from error
             broken.append(picture.origin)
             continue
         images.append(image)

@@ -9,7 +9,7 @@ import numpy as np
 
 from fer.data.faces import SPLITS, Split
 from fer.data.options import ReadOptions
-from fer.data.pictures import Pictures, decode, fingerprint, left_out_note, resized_note, with_progress
+from fer.data.pictures import Pictures, decode, fingerprint, left_out_note, or_skipped, resized_note, with_progress
 from fer.data.rows import blank
 from fer.data.trees import Tree
 from fer.errors import FerError
@@ -65,7 +65,7 @@ def contents(tree: Tree, entries: Sequence[Entry], skip: bool) -> Iterator[tuple
             data = tree.read(path)
         except FerError as error:
             if not skip:
-                raise
+                raise or_skipped(error) from error
             data = error
         yield path, data
 
@@ -94,9 +94,9 @@ def read_pictures(tree: Tree, listing: Listing, options: ReadOptions, scratch: P
             if isinstance(data, FerError):
                 raise data
             images[row], changed = decode(data, tree.where(path), size)
-        except FerError:
+        except FerError as error:
             if not options.skip:
-                raise
+                raise or_skipped(error) from error
             broken.append(row)
             continue
         fingerprints[row] = fingerprint(data)

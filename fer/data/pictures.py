@@ -114,6 +114,11 @@ def left_out_note(names: Sequence[str], total: int, what: str) -> tuple[str, ...
     )
 
 
+def or_skipped(error: FerError) -> FerError:
+    """Return the error of a picture or row that cannot be read, with the other way out that readers have."""
+    return FerError(f"{error}; data.on_error=skip leaves out such")
+
+
 def with_progress(items: Iterable[T], total: int, what: str, least: int = _LONG_READ) -> Iterator[T]:
     """Yield the items; on a terminal and where there are many, behind a bar on stderr that then vanishes."""
     console = Console(stderr=True)

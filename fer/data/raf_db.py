@@ -8,7 +8,7 @@ from fer.data.classes import map_classes
 from fer.data.faces import Split
 from fer.data.listing import Entry, Listing
 from fer.data.options import ReadOptions
-from fer.data.pictures import left_out_note
+from fer.data.pictures import left_out_note, or_skipped
 from fer.data.trees import Tree, inside, join
 from fer.errors import FerError
 from fer.labels import RAF_DB
@@ -59,9 +59,8 @@ def list_raf_db(tree: Tree, at: str, options: ReadOptions) -> Listing:
     for row in rows:
         name = next((name for name in (f"{row.stem}_aligned.jpg", f"{row.stem}.jpg") if name in files), None)
         if name is None and not options.skip:
-            raise FerError(
-                f"{row.where}: {row.stem}_aligned.jpg is not in {tree.where(folder)}; remove the line, or get it"
-            )
+            gap = f"{row.where}: {row.stem}_aligned.jpg is not in {tree.where(folder)}; remove the line, or get it"
+            raise or_skipped(FerError(gap))
         if name is None:
             missing.append(row.stem)
             continue

@@ -10,7 +10,7 @@ import numpy as np
 from fer.data.classes import map_classes
 from fer.data.faces import SPLITS, Split
 from fer.data.options import ReadOptions
-from fer.data.pictures import Pictures, fingerprint, left_out_note, resize, resized_note, with_progress
+from fer.data.pictures import Pictures, fingerprint, left_out_note, or_skipped, resize, resized_note, with_progress
 from fer.data.trees import Tree
 from fer.errors import FerError
 from fer.labels import EMOTIONS
@@ -105,9 +105,9 @@ class _Table:
                     continue
                 try:
                     yield self._row(fields, columns, f"{self.where}, line {reader.line_num}", number)
-                except FerError:
+                except FerError as error:
                     if self.broken is None:
-                        raise
+                        raise or_skipped(error) from error
                     self.broken.append(f"{self.name}:row {number}")
                 number += 1
         except csv.Error as error:

@@ -59,13 +59,27 @@ def test_a_terminals_ctrl_c_leaves_the_workers_to_the_training(tiny_folder: Path
     data = FaceDataModule(composed("data=fer2013", f"data.root={tiny_folder}", *options).data, [], seed=0)
     data.setup()
     batches = iter(data.train_dataloader())
-    next(batches)
+    for _ in range(2):  # one of each worker, which so are known to have begun
+        next(batches)
     workers = multiprocessing.active_children()
     assert len(workers) == 2
     for worker in workers:
         assert worker.pid is not None
         os.kill(worker.pid, signal.SIGINT)
-    assert len([*batches]) == len(data.train_dataloader()) - 1
+    assert len([*batches]) == len(data.train_dataloader()) - 2
+
+
+def test_an_epoch_of_few_steps_is_told_of(tiny_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def said(batch_size: int) -> str:
+        caplog.clear()
+        options = ("data.oversample.enabled=false", f"data.batch_size={batch_size}")
+        data = FaceDataModule(composed("data=fer2013", f"data.root={tiny_folder}", *options).data)
+        data.setup()
+        data.train_dataloader()
+        return caplog.text
+
+    assert "An epoch of 200 training faces is only 1 steps of data.batch_size=128" in said(128)
+    assert "only" not in said(32)
 
 
 def test_a_class_that_the_data_add_is_copied_by_its_name(tmp_path: Path) -> None:

@@ -37,10 +37,35 @@ def test_the_other_kaggle_release(tmp_path: Path) -> None:
     faces = read_faces(tmp_path)
 
     assert counts(faces) == [[3] * 7, [1] * 7, [4] * 7]
-    assert faces.source == f"Kaggle folders in {tmp_path}"
+    assert faces.source == f"Split folders in {tmp_path}"
     assert all(origin.startswith("images/validation/") for origin in faces.split("test").origins)
     assert "the folder 'validation' is it" in faces.notes[0]
     assert "held out for validation" in faces.notes[1]
+
+
+def test_names_that_gainsay_their_folders_decide_and_are_told_of(tmp_path: Path) -> None:
+    write_folders(tmp_path)
+    assert not any("another split" in note for note in read_faces(tmp_path).notes)
+    for path in sorted((tmp_path / "train" / "sad").iterdir())[:2]:
+        path.rename(path.with_name(f"PrivateTest_{path.name}"))
+    (note,) = (note for note in read_faces(tmp_path).notes if "another split" in note)
+    assert note.startswith("2 pictures are named after another split than their folder")
+
+    (tmp_path / "train").rename(tmp_path / "Training")
+    (tmp_path / "test").rename(tmp_path / "Testing")
+    assert note in read_faces(tmp_path).notes
+
+
+def test_class_folders_of_unknown_names(tmp_path: Path) -> None:
+    write_classes(tmp_path / "faces", EMOTIONS)
+    for name in EMOTIONS:
+        (tmp_path / "faces" / name).rename(tmp_path / "faces" / f"look {EMOTIONS.index(name)}")
+    message = refusal(tmp_path)
+    for word in ("faces holds no two folders", "look 0, look 1", "class_map={look 0: happy", "extra_classes=keep"):
+        assert word in message
+    faces = read_faces(tmp_path, KEEP)
+    assert faces.classes == (*EMOTIONS, *(f"look {number}" for number in range(7)))
+    assert set(faces.labels) == set(range(7, 14))
 
 
 def test_class_folders_without_splits_are_divided(tmp_path: Path) -> None:
@@ -121,7 +146,7 @@ def test_bad_class_maps_are_refused(options: ReadOptions, said: str, tmp_path: P
 def test_a_class_map_makes_folders_in_another_language_classes(tmp_path: Path) -> None:
     names = ("wut", "ekel", "angst", "freude", "trauer", "staunen", "ruhe")
     write_classes(tmp_path, names)
-    assert "holds nothing to read" in refusal(tmp_path)
+    assert "data.class_map={angst: happy, ekel: …}" in refusal(tmp_path)
     faces = read_faces(tmp_path, ReadOptions(class_map=dict(zip(names, EMOTIONS, strict=True))))
     assert faces.counts().tolist() == [10] * 7
 

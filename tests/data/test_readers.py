@@ -195,7 +195,7 @@ def test_folders_come_first_and_the_rest_is_named(tmp_path: Path) -> None:
     faces = read_faces(tmp_path)
 
     assert faces.source.startswith("Kaggle folders")
-    assert faces.notes == ("Of what lies there, only Kaggle folders were read; ignored: fer2013.csv, old.zip.",)
+    assert faces.notes == ("Of what lies there, only train and test folders were read; ignored: fer2013.csv, old.zip.",)
 
 
 def test_fer2013_csv_comes_before_icml(tmp_path: Path) -> None:
