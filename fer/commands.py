@@ -29,6 +29,7 @@ from fer.data.sources import find_fer2013
 from fer.errors import FerError
 from fer.experiment import Experiment, InterruptedRunError, validate
 from fer.leaderboard import terminal_table, write_leaderboard
+from fer.naming import run_key, single_folder, sweep_folder
 from fer.runs import (
     check_data,
     make_folder,
@@ -37,9 +38,6 @@ from fer.runs import (
     read_metrics,
     remove_empty,
     repeatable_config,
-    run_key,
-    single_folder,
-    sweep_folder,
     write_json,
 )
 from fer.terminal import console, counted, counts_table, say, summary
@@ -246,10 +244,8 @@ def _resume(plain: DictConfig, folder: Path) -> None:
     config = checked(known, TrainConfig)
     metrics = read_metrics(folder)
     if metrics is not None and metrics["status"] == "finished":
-        say(
-            f"{folder} is finished: {counted(metrics['epochs'], 'epoch')}. For more, start another run from its weights "
-            f"with model.start={folder}"
-        )
+        epochs = counted(metrics["epochs"], "epoch")
+        say(f"{folder} is finished: {epochs}. For more, start another run from its weights: model.start={folder}")
         return
     if not (folder / "last.ckpt").is_file():
         raise FerError(f"resume: '{folder}' holds no last.ckpt; start the run anew")

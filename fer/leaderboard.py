@@ -2,20 +2,18 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from itertools import zip_longest
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
-from omegaconf import DictConfig, OmegaConf
 from rich.markup import escape
 from rich.table import Table
 
-from fer.config import FERPLUS_KEYS
+from fer.compared import Run, group, names_apart, read_run
 from fer.errors import FerError, first_line
 from fer.figures import leaderboard, png_bytes
-from fer.files import csv_text, sha256, write_whole
-from fer.runs import EXCLUDED, INERT, read_config, read_environment, read_metrics
+from fer.files import csv_text, write_whole
+from fer.runs import read_metrics
 
 log = logging.getLogger(__name__)
 
@@ -49,21 +47,6 @@ FIGURES: dict[str, Callable[[Mapping[str, Any]], float | None]] = {
     "images_per_s": lambda run: run["images_per_s"],
 }
 
-# what "auto" and None in a run that never started would have become
-RESOLVED = {"data.name", "data.digest", "trainer.max_epochs"}
-# keys by which runs of one group may differ
-APART = {"seed", *map(".".join, INERT)}
-
-_FERPLUS_KEYS = {f"data.{key}" for key in FERPLUS_KEYS}
-
-
-class Run(NamedTuple):
-    """A run's folder with what stands in it."""
-
-    folder: Path
-    metrics: dict[str, Any]
-    config: dict[str, Any]
-
 
 def collect(folder: Path) -> list[Run]:
     """Return the runs in a sweep's folder, those that failed included; what cannot be read is left out and said."""
@@ -83,49 +66,7 @@ def _run(folder: Path, metrics: dict[str, Any]) -> Run:
     if metrics["status"] == "finished":
         for get in FIGURES.values():  # all are there
             get(metrics)
-    return Run(folder, metrics, _config(folder, metrics))
-
-
-def _config(folder: Path, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's configuration, flat, in the form in which runs of all versions of this program compare."""
-    config = _flat(read_config(folder))
-    if config.get("data.name") != "ferplus":  # they mean nothing, and older runs have none of them
-        config = {key: value for key, value in config.items() if key not in _FERPLUS_KEYS}
-    if not config.get("distill.teacher"):
-        config = {key: value for key, value in config.items() if not key.startswith("distill.")}
-    if not config.get("model.network.remember"):
-        config.pop("model.network.remember", None)
-    config.setdefault("optim.mixup", None)
-    if (folder / EXCLUDED).is_file():  # it matters what, not where
-        config["data.exclude"] = f"{EXCLUDED}@{sha256(folder / EXCLUDED)[:7]}"
-    record = read_environment(folder)
-    for key in ("distill.teacher", "model.start"):  # likewise, and older runs have none
-        config[key] = _built_on(config.get(key), record.get(key.split(".")[1]))
-    # runs on other data are no other seeds of the same
-    return {**config, "data.digest": metrics.get("data", {}).get("digest")}
-
-
-def _built_on(paths: Any, origins: Any) -> str | None:
-    """Return the names of the trained networks that a run built on, with the beginnings of their SHA-256."""
-    if not paths:
-        return None
-    if isinstance(paths, list):
-        known = origins if isinstance(origins, list) else []
-        return " + ".join(filter(None, (_built_on(*pair) for pair in zip_longest(paths, known))))
-    digest = str(origins.get("sha256", ""))[:7] if isinstance(origins, dict) else ""
-    return Path(str(paths)).name + (f"@{digest}" if digest else "")
-
-
-def _flat(config: DictConfig) -> dict[str, Any]:
-    def walk(prefix: str, node: Any) -> dict[str, Any]:
-        if not isinstance(node, dict):
-            return {prefix: node}
-        flat: dict[str, Any] = {}
-        for key, value in node.items():
-            flat.update(walk(f"{prefix}.{key}" if prefix else str(key), value))
-        return flat
-
-    return walk("", OmegaConf.to_container(config))
+    return read_run(folder, metrics)
 
 
 def rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -135,94 +76,32 @@ def rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
     one seed), "parameters", "trainable_parameters", "multiply_adds", the reference's accuracies, "folders" and, for
     a group of failed runs, "error".
     """
-    groups: dict[tuple[tuple[str, str], ...], list[Run]] = {}
-    for run in runs:
-        key = tuple(sorted((name, str(value)) for name, value in run.config.items() if name not in APART))
-        groups.setdefault((*key, ("status", run.metrics["status"])), []).append(run)
-    names = _names([group[0] for group in groups.values()])
-    table = [_row(name, group) for name, group in zip(names, groups.values(), strict=True)]
+    groups = group(runs)
+    names = names_apart([first for first, *_ in groups])
+    table = [_row(name, members) for name, members in zip(names, groups, strict=True)]
     return sorted(table, key=lambda row: -(row["val_acc"] or 0.0))
 
 
-def _names(firsts: Sequence[Run]) -> list[str]:
-    """Return each group's model, with what tells it from others of the same model."""
-    names = []
-    for run in firsts:
-        others = [other for other in firsts if other.metrics["model"] == run.metrics["model"]]
-        told = _overrides_apart(others) or _keys_apart(others)
-        detail = told[next(place for place, other in enumerate(others) if other is run)]
-        names.append(f"{run.metrics['model']} ({detail})" if detail else run.metrics["model"])
-    return names
-
-
-def _overrides_apart(runs: Sequence[Run]) -> list[str] | None:
-    """Return for each run what its command line set otherwise than the others'; None if that is not all there is."""
-    given = []
-    for run in runs:
-        known = run.metrics.get("overrides")
-        if not isinstance(known, list):  # an older version's
-            return None
-        pairs = (str(text).lstrip("+").partition("=")[::2] for text in known)
-        given.append({key: value for key, value in pairs if key not in {*APART, "model"}})
-    keys = [key for key in dict.fromkeys(key for pairs in given for key in pairs) if _differs(key, given)]
-    told = [_detail({key: pairs[key] for key in keys if key in pairs}, keys) for pairs in given]
-    return told if len(set(told)) == len(told) else None
-
-
-def _keys_apart(runs: Sequence[Run]) -> list[str]:
-    """Return for each run some keys of its configuration with their values: three, or more where these are alike."""
-    configs = [run.config for run in runs]
-    keys = [key for key in dict.fromkeys(key for config in configs for key in config) if _differs(key, configs)]
-    keys = [key for key in keys if key not in APART]
-    # what some of them lack, as runs of other versions of this program do, says least
-    keys.sort(key=lambda key: not all(key in config for config in configs))
-    for count in range(3, max(4, len(keys) + 1)):
-        chosen = keys[:count]
-        told = [_detail({key: config[key] for key in chosen if key in config}, chosen) for config in configs]
-        if len(set(told)) == len(told):
-            break
-    return told
-
-
-def _detail(values: Mapping[str, Any], keys: Sequence[str]) -> str:
-    """Return keys with their values; of a key its last part, and more of it where that stands for two of them."""
-    ends = [key.split(".")[-1] for key in keys]
-    short = {
-        key: end if ends.count(end) == 1 else ".".join(key.split(".")[-2:]) for key, end in zip(keys, ends, strict=True)
-    }
-    return ", ".join(f"{short[key]}={value}" for key, value in values.items())
-
-
-def _differs(key: str, configs: Sequence[Mapping[str, Any]]) -> bool:
-    values = {_comparable(config.get(key)) for config in configs}
-    return len(values - {"auto", "None"} if key in RESOLVED else values) > 1
-
-
-def _comparable(value: object) -> str:
-    # 20 and 20.0 are one number, written down before and after the configuration's types were checked
-    return str(float(value)) if isinstance(value, int) and not isinstance(value, bool) else str(value)
-
-
-def _row(name: str, group: Sequence[Run]) -> dict[str, Any]:
-    first = group[0].metrics
+def _row(name: str, members: Sequence[Run]) -> dict[str, Any]:
+    first = members[0].metrics
     finished = first["status"] == "finished"
     row: dict[str, Any] = {
         "name": name,
         "model": first["model"],
         "status": first["status"],
-        "seeds": len(group),
+        "seeds": len(members),
         "error": first.get("error", ""),
-        "folders": " ".join(run.folder.name for run in group),
+        "folders": " ".join(run.folder.name for run in members),
     }
     for figure, get in FIGURES.items():
-        measured = [get(run.metrics) for run in group] if finished else []
+        measured = [get(run.metrics) for run in members] if finished else []
         values = [value for value in measured if value is not None]
         row[figure] = mean(values) if values else None
         row[f"{figure}_std"] = stdev(values) if len(values) > 1 else None
     for count in ("parameters", "trainable_parameters", "multiply_adds"):
         row[count] = first.get(count)
     # the reference was measured on FER2013: beside figures on other faces it would say nothing
-    reference = REFERENCE.get(first["model"]) if group[0].config.get("data.name") == "fer2013" else None
+    reference = REFERENCE.get(first["model"]) if members[0].config.get("data.name") == "fer2013" else None
     row["reference_train_acc"] = reference.train_acc if reference else None
     row["reference_val_acc"] = reference.val_acc if reference else None
     return row

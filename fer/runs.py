@@ -1,10 +1,8 @@
 """The folder of a run: its name, its record, and what it came to."""
 
-import hashlib
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -17,15 +15,13 @@ from typing import Any
 import torch
 import yaml
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fer.config import FERPLUS_KEYS, TrainConfig
+from fer.config import TrainConfig
 from fer.device import hardware
 from fer.errors import FerError, first_line
-from fer.files import sha256, write_whole
+from fer.files import write_whole
 
 PACKAGES = (
     "fer-lightning",
@@ -38,112 +34,9 @@ PACKAGES = (
     "numpy",
     "hydra-core",
 )
-SHARED_FOLDER = "FER_RUN_FOLDER"
-# where things lie and how they are shown changes no result
-INERT = (
-    ("logs",),
-    ("resume",),
-    ("trainer", "progress_bar"),
-    ("data", "root"),
-    ("data", "cache_dir"),
-    ("data", "votes"),
-    ("data", "index"),
-)
-
 
 EXCLUDED = "exclude.csv"
 """A run's own copy of the list of pictures that it left out."""
-
-
-def run_key(config: TrainConfig, digest: str) -> str:
-    """Return 8 hexadecimal digits that name a training: same configuration and data, same key."""
-    plain = asdict(config)
-    for *path, last in INERT:
-        section = plain
-        for name in path:
-            section = section[name]
-        section.pop(last)
-    if config.data.name != "ferplus":
-        for name in FERPLUS_KEYS:  # so that runs from before there was FER+ keep their keys
-            plain["data"].pop(name, None)
-    teachers = [_content(path) for path in config.distill.teachers]
-    if not teachers:
-        plain.pop("distill")
-    else:
-        plain["distill"]["teacher"] = teachers if len(teachers) > 1 else teachers[0]
-    plain["data"].update(num_workers="auto", download=False)  # which change no result either
-    if config.model.weights is not None:
-        plain["model"]["weights"] = _content(config.model.weights)
-        if "weights" in plain["model"]["network"]:
-            plain["model"]["network"]["weights"] = plain["model"]["weights"]
-    if config.data.exclude is not None:
-        plain["data"]["exclude"] = _content(config.data.exclude)
-    if config.optim.mixup is None:
-        plain["optim"].pop("mixup")
-    if config.model.start is None:
-        plain["model"].pop("start")
-    else:
-        plain["model"]["start"] = _content(config.model.start)
-    if not plain["model"]["network"].get("remember"):  # likewise
-        plain["model"]["network"].pop("remember", None)
-    text = json.dumps([plain, digest], sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
-
-
-def _content(path: str) -> str:
-    """Return what tells a trained network or a list from others, wherever it lies; the path where there is none."""
-    file = Path(path)
-    try:
-        return sha256(file / "best.ckpt" if file.is_dir() else file)
-    except OSError:  # which is said when it is opened
-        return path
-
-
-def single_folder(config: TrainConfig) -> Path:
-    """Return a new folder for a single run, named by the time of its start.
-
-    The other processes of a distributed training, which Lightning starts with this one's environment, share it.
-    """
-    if "LOCAL_RANK" in os.environ and SHARED_FOLDER in os.environ:
-        return Path(os.environ[SHARED_FOLDER])
-    stem = Path(config.logs) / config.model.name / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    folder, number = stem, 1
-    while True:  # made, not only looked for: runs that start in the same second must not share it
-        try:
-            folder.mkdir(parents=True)
-            break
-        except FileExistsError:
-            if not folder.is_dir():
-                break  # make_folder says what is in the way
-            number += 1
-            folder = stem.with_name(f"{stem.name}-{number}")
-        except OSError:
-            break  # likewise
-    os.environ[SHARED_FOLDER] = str(folder)
-    return folder
-
-
-def sweep_folder(logs: str, task_overrides: list[str]) -> Path:
-    """Return a sweep's folder, named by the values that it sweeps over: started again, it finds its runs there.
-
-    Where data lie and what is shown has no part in the name, nor has the order of the values.
-    """
-    parsed = OverridesParser.create().parse_overrides(task_overrides)
-    inert = {".".join(path) for path in INERT}
-    told = {_in_order(override): override for override in parsed if override.key_or_group not in inert}
-    digest = hashlib.blake2b(",".join(sorted(told)).encode(), digest_size=3).hexdigest()
-    swept = "-".join(text.partition("=")[2] for text, override in told.items() if override.is_sweep_override())
-    slug = re.sub(r"[^A-Za-z0-9_.]+", "-", swept)[:48].strip("-.")
-    return Path(logs) / "sweeps" / f"{slug or 'sweep'}-{digest}"
-
-
-def _in_order(override: Override) -> str:
-    """Return an override as it was written, but `key=b,a` as `key=a,b`."""
-    text = str(override.input_line)
-    key, equals, choices = text.partition("=")
-    if not override.is_choice_sweep() or set(choices) & set("([{'\""):
-        return text
-    return key + equals + ",".join(sorted(choices.split(",")))
 
 
 def make_folder(folder: Path, way_out: str = "choose another with logs=path") -> None:

@@ -17,7 +17,7 @@ from fer.data.datamodule import FaceDataModule
 from fer.data.faces import Faces, Split
 from fer.errors import FerError
 from fer.experiment import Experiment
-from fer.runs import single_folder
+from fer.naming import single_folder
 from fer.weights import open_run
 from tests.conftest import PREFIXES, composed, write_kaggle
 

@@ -13,7 +13,7 @@ from fer.build import build_transforms
 from fer.data.datamodule import FaceDataModule
 from fer.experiment import Experiment, InterruptedRunError
 from fer.labels import EMOTIONS, EMOTIONS_WITH_CONTEMPT
-from fer.runs import run_key
+from fer.naming import run_key
 from fer.weights import open_run
 from tests.conftest import ROOT, call, composed, refused
 from tests.data.layouts import write_table, write_votes

@@ -12,7 +12,7 @@ from fer.errors import FerError
 from fer.labels import EMOTIONS, EMOTIONS_WITH_CONTEMPT
 from fer.models.mobilenet import MobileNet
 from fer.models.preprocess import FaceModel
-from fer.runs import run_key
+from fer.naming import run_key
 from fer.start import start_from
 from fer.weights import halved, open_run, save_weights
 from tests.conftest import Sweep, call, composed, quick, refused, run_of

@@ -9,7 +9,8 @@ from torch import nn
 
 from fer.build import build_model
 from fer.callbacks.stop import CleanStop
-from fer.runs import read_metrics, sweep_folder
+from fer.naming import sweep_folder
+from fer.runs import read_metrics
 from tests.conftest import Sweep, call, composed, quick, run_of
 
 pytestmark = pytest.mark.usefixtures("no_dashboard")

@@ -143,7 +143,7 @@ class FaceDataModule(L.LightningDataModule):
         batches = EpochBatches(len(faces), self.config.batch_size, self.seed, True, rank, world_size)
         if len(batches) < FEW_STEPS and rank == 0:
             log.warning(
-                "An epoch of %d training faces is only %d steps of data.batch_size=%d; a smaller one makes more of them.",
+                "An epoch of %d training faces is only %d steps of data.batch_size=%d; a smaller one makes more.",
                 len(faces),
                 len(batches),
                 self.config.batch_size,

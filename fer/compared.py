@@ -1,0 +1,138 @@
+"""Runs beside each other: which belong together, and what tells the others apart."""
+
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from omegaconf import OmegaConf
+
+from fer.config import FERPLUS_KEYS
+from fer.files import sha256
+from fer.naming import INERT, flat
+from fer.runs import EXCLUDED, read_config, read_environment
+
+# what "auto" and None in a run that never started would have become
+RESOLVED = {"data.name", "data.digest", "trainer.max_epochs"}
+# keys by which runs of one group may differ
+APART = {"seed", *INERT}
+
+_FERPLUS_KEYS = {f"data.{key}" for key in FERPLUS_KEYS}
+
+
+class Run(NamedTuple):
+    """A run's folder with what stands in it.
+
+    Attributes:
+        folder: The folder.
+        metrics: Its `metrics.json`.
+        config: Its configuration, flat; of files that it names, their content counts and not their place.
+    """
+
+    folder: Path
+    metrics: dict[str, Any]
+    config: dict[str, Any]
+
+
+def read_run(folder: Path, metrics: dict[str, Any]) -> Run:
+    """Return a run whose `metrics.json` was read before.
+
+    Raises:
+        FerError: If its configuration cannot be read.
+    """
+    return Run(folder, metrics, _config(folder, metrics))
+
+
+def group(runs: Sequence[Run]) -> list[list[Run]]:
+    """Return the runs that differ in nothing but their seed together."""
+    groups: dict[tuple[tuple[str, str], ...], list[Run]] = {}
+    for run in runs:
+        key = tuple(sorted((name, str(value)) for name, value in run.config.items() if name not in APART))
+        groups.setdefault((*key, ("status", run.metrics["status"])), []).append(run)
+    return list(groups.values())
+
+
+def names_apart(runs: Sequence[Run]) -> list[str]:
+    """Return each run's model, with what tells the run from the others of the same model."""
+    names = [""] * len(runs)
+    for model in {run.metrics["model"] for run in runs}:
+        places = [place for place, run in enumerate(runs) if run.metrics["model"] == model]
+        alike = [runs[place] for place in places]
+        for place, detail in zip(places, _overrides_apart(alike) or _keys_apart(alike), strict=True):
+            names[place] = f"{model} ({detail})" if detail else model
+    return names
+
+
+def _config(folder: Path, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's configuration, flat, without what means nothing in it."""
+    config = flat(OmegaConf.to_container(read_config(folder)))
+    if config.get("data.name") != "ferplus":  # they mean nothing there
+        config = {key: value for key, value in config.items() if key not in _FERPLUS_KEYS}
+    if not config.get("distill.teacher"):  # nor does the share of none
+        config = {key: value for key, value in config.items() if not key.startswith("distill.")}
+    if (folder / EXCLUDED).is_file():  # it matters what, not where
+        config["data.exclude"] = f"{EXCLUDED}@{sha256(folder / EXCLUDED)[:7]}"
+    record = read_environment(folder)
+    for key in ("distill.teacher", "model.start"):  # likewise
+        config[key] = _built_on(config.get(key), record.get(key.split(".")[1]))
+    # runs on other data are no other seeds of the same
+    return {**config, "data.digest": metrics.get("data", {}).get("digest")}
+
+
+def _built_on(paths: Any, origins: Any) -> str | None:
+    """Return the names of the trained networks that a run built on, with the beginnings of their SHA-256."""
+    if not paths:
+        return None
+    if isinstance(paths, list):
+        known = origins if isinstance(origins, list) else []
+        return " + ".join(filter(None, (_built_on(*pair) for pair in zip_longest(paths, known))))
+    digest = str(origins.get("sha256", ""))[:7] if isinstance(origins, dict) else ""
+    return Path(str(paths)).name + (f"@{digest}" if digest else "")
+
+
+def _overrides_apart(runs: Sequence[Run]) -> list[str] | None:
+    """Return for each run what its command line set otherwise than the others'; None if that is not all there is."""
+    given = []
+    for run in runs:
+        known = run.metrics.get("overrides")
+        if not isinstance(known, list):  # an older version's
+            return None
+        pairs = (str(text).lstrip("+").partition("=")[::2] for text in known)
+        given.append({key: value for key, value in pairs if key not in {*APART, "model"}})
+    keys = [key for key in dict.fromkeys(key for pairs in given for key in pairs) if _differs(key, given)]
+    told = [_detail({key: pairs[key] for key in keys if key in pairs}, keys) for pairs in given]
+    return told if len(set(told)) == len(told) else None
+
+
+def _keys_apart(runs: Sequence[Run]) -> list[str]:
+    """Return for each run some keys of its configuration with their values: three, or more where these are alike."""
+    configs = [run.config for run in runs]
+    keys = [key for key in dict.fromkeys(key for config in configs for key in config) if _differs(key, configs)]
+    keys = [key for key in keys if key not in APART]
+    # what some of them lack, as runs of other versions of this program do, says least
+    keys.sort(key=lambda key: not all(key in config for config in configs))
+    for count in range(3, max(4, len(keys) + 1)):
+        chosen = keys[:count]
+        told = [_detail({key: config[key] for key in chosen if key in config}, chosen) for config in configs]
+        if len(set(told)) == len(told):
+            break
+    return told
+
+
+def _detail(values: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """Return keys with their values; of a key its last part, and more of it where that stands for two of them."""
+    ends = [key.split(".")[-1] for key in keys]
+    short = {
+        key: end if ends.count(end) == 1 else ".".join(key.split(".")[-2:]) for key, end in zip(keys, ends, strict=True)
+    }
+    return ", ".join(f"{short[key]}={value}" for key, value in values.items())
+
+
+def _differs(key: str, configs: Sequence[Mapping[str, Any]]) -> bool:
+    values = {_comparable(config.get(key)) for config in configs}
+    return len(values - {"auto", "None"} if key in RESOLVED else values) > 1
+
+
+def _comparable(value: object) -> str:
+    # 20 and 20.0 are one number, written down before and after the configuration's types were checked
+    return str(float(value)) if isinstance(value, int) and not isinstance(value, bool) else str(value)

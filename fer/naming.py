@@ -1,0 +1,113 @@
+"""What the folders of runs and sweeps are called: a sweep that is started again finds its runs by their names."""
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+
+from fer.config import FERPLUS_KEYS, TrainConfig
+from fer.files import sha256
+
+SHARED_FOLDER = "FER_RUN_FOLDER"
+INERT = frozenset(
+    {
+        "logs",
+        "resume",
+        "trainer.progress_bar",
+        "data.root",
+        "data.cache_dir",
+        "data.votes",
+        "data.index",
+        "data.num_workers",
+        "data.download",
+    }
+)
+"""Keys that change no result: where things lie, how they are shown and how many hands fetch them."""
+
+_FILES = ("data.exclude", "model.start", "model.weights", "model.network.weights")
+
+
+def run_key(config: TrainConfig, digest: str) -> str:
+    """Return 8 hexadecimal digits that name a training: same configuration and data, same key."""
+    told = {key: value for key, value in flat(asdict(config)).items() if key not in INERT}
+    told.update({key: _content(told[key]) for key in _FILES if told.get(key) is not None})
+    told["distill.teacher"] = [_content(path) for path in config.distill.teachers]
+    if not config.distill.teachers:
+        del told["distill.share"]  # of nothing
+    if config.data.name != "ferplus":
+        for key in FERPLUS_KEYS:  # which mean nothing there
+            told.pop(f"data.{key}", None)
+    text = json.dumps([told, digest], sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+def flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Return a configuration's values under their full keys: {"a": {"b": 1}} as {"a.b": 1}."""
+    if not isinstance(node, dict):
+        return {prefix: node}
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        found.update(flat(value, f"{prefix}.{key}" if prefix else str(key)))
+    return found
+
+
+def _content(path: str) -> str:
+    """Return what tells a trained network or a list from others, wherever it lies; the path where there is none."""
+    file = Path(path)
+    try:
+        return sha256(file / "best.ckpt" if file.is_dir() else file)
+    except OSError:  # which is said when it is opened
+        return path
+
+
+def single_folder(config: TrainConfig) -> Path:
+    """Return a new folder for a single run, named by the time of its start.
+
+    The other processes of a distributed training, which Lightning starts with this one's environment, share it.
+    """
+    if "LOCAL_RANK" in os.environ and SHARED_FOLDER in os.environ:
+        return Path(os.environ[SHARED_FOLDER])
+    stem = Path(config.logs) / config.model.name / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    folder, number = stem, 1
+    while True:  # made, not only looked for: runs that start in the same second must not share it
+        try:
+            folder.mkdir(parents=True)
+            break
+        except FileExistsError:
+            if not folder.is_dir():
+                break  # make_folder says what is in the way
+            number += 1
+            folder = stem.with_name(f"{stem.name}-{number}")
+        except OSError:
+            break  # likewise
+    os.environ[SHARED_FOLDER] = str(folder)
+    return folder
+
+
+def sweep_folder(logs: str, task_overrides: list[str]) -> Path:
+    """Return a sweep's folder, named by the values that it sweeps over: started again, it finds its runs there.
+
+    Where data lie and what is shown has no part in the name, nor has the order of the values.
+    """
+    parsed = OverridesParser.create().parse_overrides(task_overrides)
+    told = {_in_order(override): override for override in parsed if override.key_or_group not in INERT}
+    digest = hashlib.blake2b(",".join(sorted(told)).encode(), digest_size=3).hexdigest()
+    swept = "-".join(text.partition("=")[2] for text, override in told.items() if override.is_sweep_override())
+    slug = re.sub(r"[^A-Za-z0-9_.]+", "-", swept)[:48].strip("-.")
+    return Path(logs) / "sweeps" / f"{slug or 'sweep'}-{digest}"
+
+
+def _in_order(override: Override) -> str:
+    """Return an override as it was written, but `key=b,a` as `key=a,b`."""
+    text = str(override.input_line)
+    key, equals, choices = text.partition("=")
+    if not override.is_choice_sweep() or set(choices) & set("([{'\""):
+        return text
+    return key + equals + ",".join(sorted(choices.split(",")))
