@@ -287,13 +287,13 @@ def check_numbers(config: TrainConfig) -> None:
         "data.batch_size": (config.data.batch_size, 2, float("inf")),  # batch norm needs two faces
         "optim.lr": (config.optim.lr, 0, float("inf")),
         "optim.weight_decay": (config.optim.weight_decay, 0, float("inf")),
-        "optim.momentum": (config.optim.momentum, 0, 0.9999),
+        "optim.momentum": (config.optim.momentum, 0, 0.9999),  # at 1 no step would ever be forgotten
         "optim.warmup_epochs": (config.optim.warmup_epochs, 0, float("inf")),
         "optim.label_smoothing": (config.optim.label_smoothing, 0, 1),
         "optim.mixup": (config.optim.mixup, 0.01, float("inf")),
         "optim.ema": (config.optim.ema, 0, 1),
         "distill.share": (config.distill.share, 0, 1),
-        "trainer.gradient_clip": (config.trainer.gradient_clip, 1e-6, float("inf")),
+        "trainer.gradient_clip": (config.trainer.gradient_clip, 1e-6, float("inf")),  # at 0 none would be left
         "trainer.patience": (config.trainer.patience, 1, float("inf")),
     }
     for key, (value, low, high) in ranges.items():

@@ -18,9 +18,7 @@ from fer.device import computed_on, low_precision, root_device
 from fer.diagrams import diagrams
 from fer.errors import FerError
 from fer.prediction import predict
-from fer.prediction_table import write_predictions
-from fer.report import Evaluation, write_report
-from fer.runs import make_folder, write_json
+from fer.report import Evaluation, write_evaluation
 from fer.scores import Scores, score
 from fer.weights import TrainedRun
 
@@ -105,9 +103,8 @@ class CrossEvaluator:
             FerError: If the two share fewer than two classes.
         """
         faces = self._read(run.config.data.size)
-        if self.split in ("all", "train") and self._digests[run.config.data.size] == run.record.get("data", {}).get(
-            "digest"
-        ):
+        learned = run.record.get("data", {}).get("digest")
+        if self.split in ("all", "train") and self._digests[run.config.data.size] == learned:
             log.warning("%s: %s are what it was trained on, so this is no score on other data.", name, faces.source)
         trained = run.trained.classes
         shared = shared_classes(trained, faces)
@@ -155,15 +152,12 @@ class CrossEvaluator:
             "evaluated on": computed_on(self.device, run.config.trainer.precision),
             "date": datetime.now().isoformat(timespec="seconds"),
         }
-        make_folder(result.report.parent, "evaluate a copy of the run in a folder that can")
         scores = {view: scores.to_dict() for view, scores in result.scores.items()}
-        write_json(result.report.with_name("metrics.json"), {**facts, **scores})
-        labels = [faces.classes[label] for label in faces.labels]
-        write_predictions(result.report.with_name("predictions.csv"), faces.origins, faces.classes, logits, labels)
         shown = {key: str(value) for key, value in facts.items()}
         name = f"{result.name} on {self.name}"
         pictures = diagrams(faces, logits["plain"], self.faces)
-        write_report(Evaluation(name, self.split, result.scores, {}, {}, shown, [], pictures, None), result.report)
+        evaluation = Evaluation(name, self.split, result.scores, {}, {}, shown, figures=pictures)
+        write_evaluation(evaluation, result.report.parent, {**facts, **scores}, faces, logits)
 
 
 def _batches(faces: Faces) -> Iterator[Tensor]:

@@ -21,9 +21,8 @@ from fer.device import computed_on, hardware, low_precision, root_device
 from fer.diagrams import Picture, cams, diagrams
 from fer.errors import FerError
 from fer.prediction import average, predict
-from fer.prediction_table import write_predictions
-from fer.report import Evaluation, write_report
-from fer.runs import check_data, make_folder, read_metrics, write_json
+from fer.report import Evaluation, write_evaluation
+from fer.runs import check_data, read_metrics
 from fer.scores import Scores, score
 from fer.weights import TrainedRun, open_run
 
@@ -185,21 +184,13 @@ class Evaluator:
         history: list[dict[str, float]],
         epoch: int | None,
     ) -> None:
-        make_folder(result.report.parent, "evaluate a copy of the run in a folder that can")
-        write_json(result.report.with_name("metrics.json"), {**facts, **result.to_dict()})
         assert self._data is not None
-        faces = self._data.faces[self.split]
-        labels = [faces.classes[label] for label in faces.labels]
-        write_predictions(
-            result.report.with_name("predictions.csv"), faces.origins, result.classes, result.logits, labels
-        )
         shown = {key: str(value) for key, value in facts.items()}
-        write_report(
-            Evaluation(
-                result.name, self.split, result.scores, result.leak_free, config, shown, history, pictures, epoch
-            ),
-            result.report,
+        evaluation = Evaluation(
+            result.name, self.split, result.scores, result.leak_free, config, shown, history, pictures, epoch
         )
+        figures = {**facts, **result.to_dict()}
+        write_evaluation(evaluation, result.report.parent, figures, self._data.faces[self.split], result.logits)
 
     def _read(self, config: TrainConfig) -> FaceDataModule:
         """Return the faces that a run means, those of the run before where they are the same."""

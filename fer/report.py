@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from torch import Tensor
 
+from fer.data.faces import Faces
 from fer.figures import confusion_matrix, curves, png_bytes
 from fer.files import write_whole
 from fer.pages import render
+from fer.prediction_table import write_predictions
+from fer.runs import make_folder, write_json
 from fer.scores import METRICS, Scores
 
 _NAMES = {
@@ -51,6 +55,28 @@ class Evaluation:
     history: Sequence[Mapping[str, float]] = ()
     figures: Sequence[tuple[str, str, Figure]] = field(default_factory=tuple)
     best_epoch: int | None = None
+
+
+def write_evaluation(
+    evaluation: Evaluation, folder: Path, figures: Mapping[str, Any], faces: Faces, logits: Mapping[str, Tensor]
+) -> None:
+    """Write what an evaluation leaves behind: `metrics.json`, `predictions.csv` and `report.html`.
+
+    Args:
+        evaluation: What the report shows.
+        folder: Where the three go.
+        figures: What stands in `metrics.json`.
+        faces: The N pictures that were scored.
+        logits: (N, C) for each of `fer.prediction.VIEWS`, in the order of the faces' classes.
+
+    Raises:
+        FerError: If the folder cannot be written.
+    """
+    make_folder(folder, "evaluate a copy of the run in a folder that can")
+    write_json(folder / "metrics.json", figures)
+    labels = [faces.classes[label] for label in faces.labels]
+    write_predictions(folder / "predictions.csv", faces.origins, faces.classes, logits, labels)
+    write_report(evaluation, folder / "report.html")
 
 
 def write_report(evaluation: Evaluation, path: Path) -> None:

@@ -15,6 +15,9 @@ from fer.errors import FerError
 METRICS: tuple[str, ...] = ("loss", "accuracy", "balanced_accuracy", "macro_f1", "top2", "ece")
 """The single figures of `Scores`, in the order in which tables show them."""
 
+INTERVALS = tuple(name for name in METRICS if name != "ece")
+"""Those with an interval. Resampling adds noise to the bins of the calibration error, and so only ever raises it."""
+
 BINS = 15
 """Bins of confidence, as many as Guo et al. (2017) use."""
 
@@ -42,7 +45,7 @@ class Scores:
         per_class: Precision, recall, F1 and number of pictures per class, in label order.
         confusion: int64, (C, C), rows the true class, columns the predicted one.
         count: Number of pictures.
-        intervals: 95 % bootstrap interval (low, high) per name in `METRICS` but "ece"; empty without bootstrap.
+        intervals: 95 % bootstrap interval (low, high) per name in `INTERVALS`; empty without bootstrap.
     """
 
     loss: float
@@ -116,8 +119,7 @@ def score(logits: Tensor, labels: Tensor, classes: Sequence[str], *, bootstrap: 
         labels: int64, (N,), true classes.
         classes: C names in label order.
         bootstrap: Resamples of the pictures behind each interval (percentile method, Efron and Tibshirani,
-            1993, chapter 13); 0 for no intervals. The calibration error has none: resampling adds noise to its
-            bins, and so only ever raises it.
+            1993, chapter 13); 0 for no intervals.
         seed: Seed of the resampling.
 
     Raises:
@@ -134,10 +136,8 @@ def score(logits: Tensor, labels: Tensor, classes: Sequence[str], *, bootstrap: 
     intervals = {}
     if bootstrap:
         resampled = _figures(_resample(columns, bootstrap, seed), len(classes))
-        for name, values in resampled.items():
-            if name == "ece":
-                continue
-            low, high = np.percentile(values, (2.5, 97.5))
+        for name in INTERVALS:
+            low, high = np.percentile(resampled[name], (2.5, 97.5))
             intervals[name] = (float(low), float(high))
     return Scores(
         **{name: float(value) for name, value in figures.items()},

@@ -64,7 +64,7 @@ def test_what_was_read_and_how_is_said(other: Path, tiny_sweep: Sweep, caplog: p
         told = call("evaluate.py", "run=run", "data=folder", f"data.root={other}", "data.on_error=skip")
     assert told.status == 0, told.err
     assert "test/sad/broken.png" in caplog.text
-    assert f"Data: Kaggle folders in {other}" in caplog.text
+    assert f"Data: Split folders in {other}" in caplog.text
     found = json.loads(Path("run/evaluation/other-test/metrics.json").read_text())
     assert "test/sad/broken.png" in found["how it was read"]
 
