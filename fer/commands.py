@@ -20,16 +20,16 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
 
-from fer.build import build_transforms
 from fer.checkpoint import check_kept, read_checkpoint
+from fer.checks import validate
 from fer.claim import ClaimedError, claimed
 from fer.config import TrainConfig, checked, explained
 from fer.data.datamodule import FaceDataModule
-from fer.data.sources import find_fer2013
 from fer.errors import FerError
-from fer.experiment import Experiment, InterruptedRunError, validate
+from fer.experiment import Experiment, InterruptedRunError
 from fer.leaderboard import terminal_table, write_leaderboard
-from fer.naming import run_key, single_folder, sweep_folder
+from fer.naming import INERT, run_key, single_folder, sweep_folder
+from fer.reading import open_data
 from fer.runs import (
     check_data,
     make_folder,
@@ -44,7 +44,7 @@ from fer.terminal import console, counted, counts_table, say, summary
 
 SWEEP = "FER_SWEEP"
 INTERRUPTED = 130  # what shells return for Ctrl-C
-MOVABLE = ("data.root", "data.votes", "data.index", "data.cache_dir", "trainer.progress_bar")  # change no result
+MOVABLE = INERT - {"logs", "resume", "data.download"}  # what a resumed run may have otherwise
 
 log = logging.getLogger(__name__)
 failures: list[str] = []
@@ -128,8 +128,8 @@ def train(plain: DictConfig) -> None:
         else:
             _train_single(plain)
     except InterruptedRunError as error:
-        go_on = f"go on with: python train.py resume={error.folder}" if error.kept else "start anew."
-        say(f"\n{error}; {'the same sweep, started again, goes on there.' if sweeping else go_on}")
+        resume = f"python train.py resume={error.folder}" if error.kept else "a new start"
+        say(f"\n{error}; go on with {'the same sweep, started again' if sweeping else resume}")
         raise KeyboardInterrupt from error
     except Exception as error:  # the traceback of a defect, the sentence of anything else
         report(error)
@@ -200,33 +200,6 @@ def _note_failure(folder: Path, plain: DictConfig, error: Exception) -> None:
     write_json(folder / "metrics.json", failure)
 
 
-def open_data(config: TrainConfig) -> FaceDataModule:
-    """Read the faces that a configuration means, and write down in it what these turned out to be."""
-    data = FaceDataModule(config.data, build_transforms(config.data.augment), config.seed)
-    data.read()
-    # a later evaluation or resume means these files, whatever "auto" or a relative path would find by then
-    root = find_fer2013(config.data.root) if data.source in ("fer2013", "ferplus") else config.data.root
-    config.data.votes, config.data.index = _resolved(config.data.votes), _resolved(config.data.index)
-    config.data.exclude = _resolved(config.data.exclude)
-    config.model.start = _resolved(config.model.start)
-    if config.model.weights is not None and Path(config.model.weights).expanduser().is_file():
-        config.model.weights = _resolved(config.model.weights)
-        if "weights" in config.model.network:
-            config.model.network["weights"] = config.model.weights
-    teachers = [_resolved(path) for path in config.distill.teachers]
-    config.distill.teacher = teachers if len(teachers) > 1 else teachers[0] if teachers else None
-    if config.data.name == "huggingface" and not Path(str(root)).expanduser().exists():
-        return data  # its name on the hub is no path
-    if config.data.name != "huggingface":
-        config.data.name = data.source
-    config.data.root = _resolved(root)
-    return data
-
-
-def _resolved(path: Path | str | None) -> str | None:
-    return None if path is None else str(Path(path).expanduser().resolve())
-
-
 def _resume(plain: DictConfig, folder: Path) -> None:
     given = {text.partition("=")[0]: text for text in overrides()}
     refused = [text for key, text in given.items() if key not in ("resume", *MOVABLE)]
@@ -236,8 +209,11 @@ def _resume(plain: DictConfig, folder: Path) -> None:
         )
     if not folder.is_dir():
         raise FerError(f"resume: there is no folder '{folder}'")
-    if not (folder / "config.yaml").is_file() and any(folder.glob("*/config.yaml")):
-        raise FerError(f"resume: '{folder}' holds several runs; a sweep goes on when it is started again")
+    inner = next(folder.glob("*/config.yaml"), None)
+    if inner and not (folder / "config.yaml").is_file():
+        raise FerError(
+            f"resume: '{folder}' holds runs and is none; name one, as resume={inner.parent}, or start its sweep again"
+        )
     known = repeatable_config(folder)
     for key in set(given) & set(MOVABLE):
         OmegaConf.update(known, key, OmegaConf.select(plain, key))

@@ -47,8 +47,8 @@ def group(runs: Sequence[Run]) -> list[list[Run]]:
     """Return the runs that differ in nothing but their seed together."""
     groups: dict[tuple[tuple[str, str], ...], list[Run]] = {}
     for run in runs:
-        key = tuple(sorted((name, str(value)) for name, value in run.config.items() if name not in APART))
-        groups.setdefault((*key, ("status", run.metrics["status"])), []).append(run)
+        told = {name: str(value) for name, value in run.config.items() if name not in APART and value is not None}
+        groups.setdefault((*sorted(told.items()), ("status", run.metrics["status"])), []).append(run)
     return list(groups.values())
 
 

@@ -1,9 +1,9 @@
 """The configuration's schema: every key, its type and what it means. Unknown keys are errors."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_args
 
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
@@ -253,20 +253,33 @@ def explained(error: Exception, schema: type) -> Exception:
 
 
 def _no_such_key(key: str, schema: type) -> str:
-    if key == "data" and schema is EvaluateConfig:
-        return (
-            "data: there is none before data=… names one: write data=folder data.root=path to score on other data; "
-            "where the run's own data set lies now, data_root=path tells"
-        )
-    similar = get_close_matches(key, _keys(schema), n=1, cutoff=0.75)
-    return f"{key}: there is no such configuration key; {f'is {similar[0]} meant? ' if similar else ''}--help shows all"
+    known = list(_keys(schema))
+    if key == "data" and "data_root" in known:
+        other = "write data=folder data.root=path to score on other data; " if "others" in known else ""
+        return f"data: there is none here; {other}data_root=path tells where the run's own data set lies now"
+    open_section = next((known_ for known_ in known if key.startswith(f"{known_}.")), None)
+    if open_section:  # whose keys are another's: a network's arguments, say
+        return f"{key}: there is no such configuration key; to add it to {open_section}, write +{key}=…"
+    meant = _similar(key, known)
+    return f"{key}: there is no such configuration key; {f'is {meant} meant? ' if meant else ''}--help shows all"
+
+
+def _similar(key: str, known: Sequence[str]) -> str | None:
+    """Return the known key that was meant: one alike in the same section, or one that is called so elsewhere."""
+    section, _, name = key.rpartition(".")
+    beside = {one.rpartition(".")[2]: one for one in known if one.rpartition(".")[0] == section}
+    elsewhere = [one for one in known if one.rpartition(".")[2] == name or one.replace(".", "_") == name]
+    alike = get_close_matches(name, beside, n=1)
+    return beside[alike[0]] if alike else min(elsewhere, key=len, default=None)
 
 
 def _keys(schema: type) -> Iterator[str]:
     for entry in fields(schema):
-        yield entry.name
-        if isinstance(entry.type, type) and is_dataclass(entry.type):
-            yield from (f"{entry.name}.{key}" for key in _keys(entry.type))
+        inner = [kind for kind in (entry.type, *get_args(entry.type)) if isinstance(kind, type) and is_dataclass(kind)]
+        if not inner:
+            yield entry.name
+        for kind in inner:
+            yield from (f"{entry.name}.{key}" for key in _keys(kind))
 
 
 def choose(value: str, allowed: tuple[str, ...], key: str) -> str:
@@ -274,29 +287,3 @@ def choose(value: str, allowed: tuple[str, ...], key: str) -> str:
     if value not in allowed:
         raise FerError(f"{key}: '{value}' is unknown; choose one of {', '.join(allowed)}")
     return value
-
-
-def check_numbers(config: TrainConfig) -> None:
-    """Check the numbers whose types allow more than makes sense.
-
-    Raises:
-        FerError: With the key and its range.
-    """
-    ranges: dict[str, tuple[float | None, float, float]] = {
-        "seed": (config.seed, 0, 2**32 - 1),  # what NumPy takes
-        "data.batch_size": (config.data.batch_size, 2, float("inf")),  # batch norm needs two faces
-        "optim.lr": (config.optim.lr, 0, float("inf")),
-        "optim.weight_decay": (config.optim.weight_decay, 0, float("inf")),
-        "optim.momentum": (config.optim.momentum, 0, 0.9999),  # at 1 no step would ever be forgotten
-        "optim.warmup_epochs": (config.optim.warmup_epochs, 0, float("inf")),
-        "optim.label_smoothing": (config.optim.label_smoothing, 0, 1),
-        "optim.mixup": (config.optim.mixup, 0.01, float("inf")),
-        "optim.ema": (config.optim.ema, 0, 1),
-        "distill.share": (config.distill.share, 0, 1),
-        "trainer.gradient_clip": (config.trainer.gradient_clip, 1e-6, float("inf")),  # at 0 none would be left
-        "trainer.patience": (config.trainer.patience, 1, float("inf")),
-    }
-    for key, (value, low, high) in ranges.items():
-        if value is not None and not low <= value <= high:
-            limit = f"at least {low}" if high == float("inf") else f"from {low} to {high}"
-            raise FerError(f"{key}: {value} is out of range; choose a number {limit}")

@@ -68,7 +68,8 @@ def _evaluate_elsewhere(config: EvaluateConfig) -> None:
     folders = find_runs(Path(config.run))
     sets = [] if config.data is None else [config.data]
     # classes that the run does not know are left out when it is scored, and counted then
-    sets += [replace(DataConfig(), name="folder", root=str(path), extra_classes="keep") for path in config.others]
+    lenient = replace(DataConfig(), name="folder", extra_classes="keep", on_error="skip")
+    sets += [replace(lenient, root=str(path)) for path in config.others]
     results: list[CrossResult] = []
     for name, data in zip(_names(sets), sets, strict=True):
         evaluator = CrossEvaluator(name, data, split, config.accelerator, config.faces)

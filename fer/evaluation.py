@@ -189,8 +189,8 @@ class Evaluator:
         evaluation = Evaluation(
             result.name, self.split, result.scores, result.leak_free, config, shown, history, pictures, epoch
         )
-        figures = {**facts, **result.to_dict()}
-        write_evaluation(evaluation, result.report.parent, figures, self._data.faces[self.split], result.logits)
+        faces = replace(self._data.faces[self.split], classes=result.classes)  # as the run calls them
+        write_evaluation(evaluation, result.report.parent, {**facts, **result.to_dict()}, faces, result.logits)
 
     def _read(self, config: TrainConfig) -> FaceDataModule:
         """Return the faces that a run means, those of the run before where they are the same."""

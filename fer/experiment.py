@@ -22,8 +22,9 @@ from fer.callbacks.dashboard import Dashboard, log_hparams
 from fer.callbacks.history import History
 from fer.callbacks.progress import Throughput, TrainingBar
 from fer.callbacks.stop import CleanStop, Patience
+from fer.checks import MONITORS, validate
 from fer.classifier import EmotionClassifier
-from fer.config import TrainConfig, check_numbers, choose
+from fer.config import TrainConfig
 from fer.data.datamodule import FaceDataModule
 from fer.device import auto_precision, root_device
 from fer.distill import open_teacher
@@ -36,7 +37,6 @@ from fer.start import start_from
 log = logging.getLogger(__name__)
 
 EPOCHS = {"sample": 10, "fer2013": 30, "ferplus": 30, "folder": 30}
-MONITORS = {"val/acc": "max", "val/f1": "max", "val/loss": "min"}
 
 
 class InterruptedRunError(FerError):
@@ -52,33 +52,6 @@ class InterruptedRunError(FerError):
         super().__init__(f"Stopped. {done}")
         self.folder = folder
         self.kept = kept
-
-
-def validate(config: TrainConfig) -> None:
-    """Check the choices that the schema's types leave open.
-
-    Raises:
-        FerError: With the key and the choices.
-    """
-    choose(config.optim.optimizer, ("sgd", "adamw", "muon"), "optim.optimizer")
-    choose(config.optim.schedule, ("cosine", "linear", "constant"), "optim.schedule")
-    choose(config.optim.class_weights, ("none", "balanced"), "optim.class_weights")
-    choose(config.trainer.monitor, tuple(MONITORS), "trainer.monitor")
-    choose(config.trainer.precision, ("auto", "32-true", "bf16-mixed", "16-mixed"), "trainer.precision")
-    if config.trainer.compile and config.model.network.get("remember"):
-        raise FerError("trainer.compile: does nothing for a head on remembered features; leave one of the two out")
-    if config.optim.mixup is not None:
-        if config.model.network.get("remember"):
-            raise FerError("optim.mixup: makes every face a new one, which leaves nothing to remember; set it to null")
-        if config.data.name == "ferplus" and config.data.target == "multi_target":
-            raise FerError("optim.mixup: mixes shares, and data.target=multi_target has none; take cross_entropy")
-    epochs = config.trainer.max_epochs
-    if epochs != "auto" and (type(epochs) is not int or epochs < 1):
-        raise FerError(f"trainer.max_epochs: '{epochs}' is neither 'auto' nor a positive number")
-    workers = config.data.num_workers
-    if workers != "auto" and (type(workers) is not int or workers < 0):
-        raise FerError(f"data.num_workers: '{workers}' is neither 'auto' nor a number")
-    check_numbers(config)
 
 
 class Experiment:

@@ -31,13 +31,16 @@ INERT = frozenset(
 )
 """Keys that change no result: where things lie, how they are shown and how many hands fetch them."""
 
+FORMAT = "2"
+"""Of the names that `run_key` gives: with another, a sweep begins a folder of its own and leaves the old runs alone."""
+
 _FILES = ("data.exclude", "model.start", "model.weights", "model.network.weights")
 
 
 def run_key(config: TrainConfig, digest: str) -> str:
     """Return 8 hexadecimal digits that name a training: same configuration and data, same key."""
     told = {key: value for key, value in flat(asdict(config)).items() if key not in INERT}
-    told.update({key: _content(told[key]) for key in _FILES if told.get(key) is not None})
+    told.update({key: _content(told[key]) for key in _FILES if isinstance(told.get(key), str)})
     told["distill.teacher"] = [_content(path) for path in config.distill.teachers]
     if not config.distill.teachers:
         del told["distill.share"]  # of nothing
@@ -50,7 +53,7 @@ def run_key(config: TrainConfig, digest: str) -> str:
 
 def flat(node: Any, prefix: str = "") -> dict[str, Any]:
     """Return a configuration's values under their full keys: {"a": {"b": 1}} as {"a.b": 1}."""
-    if not isinstance(node, dict):
+    if not isinstance(node, dict) or not node:
         return {prefix: node}
     found: dict[str, Any] = {}
     for key, value in node.items():
@@ -98,7 +101,7 @@ def sweep_folder(logs: str, task_overrides: list[str]) -> Path:
     """
     parsed = OverridesParser.create().parse_overrides(task_overrides)
     told = {_in_order(override): override for override in parsed if override.key_or_group not in INERT}
-    digest = hashlib.blake2b(",".join(sorted(told)).encode(), digest_size=3).hexdigest()
+    digest = hashlib.blake2b(",".join([FORMAT, *sorted(told)]).encode(), digest_size=3).hexdigest()
     swept = "-".join(text.partition("=")[2] for text, override in told.items() if override.is_sweep_override())
     slug = re.sub(r"[^A-Za-z0-9_.]+", "-", swept)[:48].strip("-.")
     return Path(logs) / "sweeps" / f"{slug or 'sweep'}-{digest}"

@@ -58,14 +58,14 @@ class Evaluation:
 
 
 def write_evaluation(
-    evaluation: Evaluation, folder: Path, figures: Mapping[str, Any], faces: Faces, logits: Mapping[str, Tensor]
+    evaluation: Evaluation, folder: Path, metrics: Mapping[str, Any], faces: Faces, logits: Mapping[str, Tensor]
 ) -> None:
     """Write what an evaluation leaves behind: `metrics.json`, `predictions.csv` and `report.html`.
 
     Args:
         evaluation: What the report shows.
         folder: Where the three go.
-        figures: What stands in `metrics.json`.
+        metrics: What stands in `metrics.json`.
         faces: The N pictures that were scored.
         logits: (N, C) for each of `fer.prediction.VIEWS`, in the order of the faces' classes.
 
@@ -73,7 +73,7 @@ def write_evaluation(
         FerError: If the folder cannot be written.
     """
     make_folder(folder, "evaluate a copy of the run in a folder that can")
-    write_json(folder / "metrics.json", figures)
+    write_json(folder / "metrics.json", metrics)
     labels = [faces.classes[label] for label in faces.labels]
     write_predictions(folder / "predictions.csv", faces.origins, faces.classes, logits, labels)
     write_report(evaluation, folder / "report.html")

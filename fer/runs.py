@@ -1,4 +1,4 @@
-"""The folder of a run: its name, its record, and what it came to."""
+"""The folder of a run: its configuration, its record, and what it came to."""
 
 import json
 import os

@@ -9,8 +9,7 @@ import torch
 from torchvision.models import MobileNet_V2_Weights
 
 from fer.data.faces import Faces
-from fer.runs import write_json
-from tests.conftest import Outcome, Sweep, call, command, quick, refused, run_of
+from tests.conftest import Outcome, call, command, quick, refused
 from tests.data.layouts import write_affectnet, write_folders, write_raf_db, write_table
 
 CONFIGURATION = {
@@ -51,8 +50,11 @@ CONFIGURATION = {
     "folder missing": (["data=folder", "data.root=nowhere"], ["nowhere does not exist", "train/<class>/"]),
     "brackets in a name": (["data=folder", "data.root='[/no]where'"], ["[/no]where does not exist"]),
     "no FER2013": (["data=fer2013"], ["data/fer2013", "FER2013_ROOT", "data.root=", "data.download=true"]),
-    "download of something else": (["data=sample", "data.download=true"], ["data.download", "data=fer2013"]),
     "an evaluation's key": (["data_root=faces"], ["data_root: there is no such", "is data.root meant?"]),
+    "a key of another section": (["trainer.lr=1"], ["is optim.lr meant?"]),
+    "half a key": (["optim.warmup=1"], ["is optim.warmup_epochs meant?"]),
+    "a key of several sections": (["data.seed=1"], ["is seed meant?"]),
+    "an argument that the network lacks": (["model.network.widht=1"], ["+model.network.widht=…"]),
     "nothing to resume": (["resume=nowhere"], ["resume", "'nowhere'"]),
     "sweep of an unknown key": (["-m", "foo=1,2"], ["foo: there is no such configuration key"]),
 }
@@ -191,90 +193,13 @@ EVALUATION = {
     "unknown split": (["run=.", "split=nope"], ["split: 'nope'", "train, val, test"]),
     "unknown key": (["run=.", "foo=1"], ["foo: there is no such configuration key"]),
     "a training's key": (["run=.", "data.root=faces"], ["data=folder data.root=path", "data_root=path"]),
+    "a key of other data": (["run=.", "data=folder", "data.rot=faces"], ["is data.root meant?"]),
 }
 
 
 @pytest.mark.parametrize(("arguments", "words"), EVALUATION.values(), ids=EVALUATION)
 def test_evaluation(arguments: list[str], words: list[str]) -> None:
     refused(call("evaluate.py", *arguments), *words)
-
-
-@pytest.fixture
-def cnn10(tiny_sweep: Sweep) -> Path:
-    """A copy of a run that a test may spoil, as if it had been stopped before its end."""
-    folder = Path("run")
-    shutil.copytree(run_of(tiny_sweep, "cnn10"), folder)
-    write_json(folder / "metrics.json", {"status": "failed"})
-    return folder
-
-
-def truncate(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:5000])
-
-
-CHECKPOINTS: dict[str, tuple[Spoil, str]] = {
-    "truncated": (truncate, "is damaged"),
-    "garbage": (lambda path: path.write_text("garbage"), "is damaged"),
-    "empty": (lambda path: path.write_bytes(b""), "is damaged"),
-    "of another program": (lambda path: torch.save({"weights": torch.zeros(3)}, path), "no checkpoint of this program"),
-    "a tensor": (lambda path: torch.save(torch.zeros(3), path), "no checkpoint of this program"),
-    "missing": (lambda path: path.unlink(), "holds no"),
-}
-
-
-@pytest.mark.parametrize(("spoil", "reason"), CHECKPOINTS.values(), ids=CHECKPOINTS)
-@pytest.mark.parametrize(
-    ("name", "script", "key"), [("best.ckpt", "evaluate.py", "run"), ("last.ckpt", "train.py", "resume")]
-)
-def test_spoilt_checkpoint(cnn10: Path, spoil: Spoil, reason: str, name: str, script: str, key: str) -> None:
-    before = (cnn10 / "environment.json").read_bytes()
-    spoil(cnn10 / name)
-    refused(call(script, f"{key}=run"), name, reason)
-    assert not (cnn10 / "evaluation").exists()
-    assert (cnn10 / "environment.json").read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("name", "script", "key"), [("best.ckpt", "evaluate.py", "run"), ("last.ckpt", "train.py", "resume")]
-)
-def test_checkpoint_of_another_model(cnn10: Path, tiny_sweep: Sweep, name: str, script: str, key: str) -> None:
-    shutil.copy(run_of(tiny_sweep, "cnn12") / name, cnn10 / name)
-    refused(call(script, f"{key}=run"), name, "another model (cnn12)", "(cnn10)", "put the run's own")
-
-
-def test_checkpoint_of_a_narrower_network_of_the_same_name(cnn10: Path) -> None:
-    config = (cnn10 / "config.yaml").read_text()
-    (cnn10 / "config.yaml").write_text(config.replace("width: 0.25", "width: 0.5"))
-    refused(call("evaluate.py", "run=run"), "best.ckpt", "another model")
-
-
-def test_resume_with_other_choices(cnn10: Path) -> None:
-    refused(call("train.py", f"resume={cnn10}", "seed=3"), "leave out seed=3")
-
-
-def test_resume_of_a_folder_without_a_run() -> None:
-    Path("empty").mkdir()
-    refused(call("train.py", "resume=empty"), "'empty'", "config.yaml")
-
-
-def test_resume_of_several_runs(cnn10: Path) -> None:
-    refused(call("train.py", "-m", f"resume={cnn10}"), "leave out -m")
-    refused(call("train.py", f"resume={cnn10.parent}"), "holds several runs", "started again")
-
-
-def test_run_whose_configuration_is_damaged(cnn10: Path) -> None:
-    (cnn10 / "config.yaml").write_text("model: [")
-    refused(call("evaluate.py", f"run={cnn10}"), "config.yaml", "cannot be read")
-
-
-def test_evaluation_that_cannot_be_written(cnn10: Path) -> None:
-    (cnn10 / "evaluation").write_text("in the way")
-    refused(call("evaluate.py", f"run={cnn10}"), "run/evaluation/test", "cannot be written")
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_evaluation_on_a_missing_gpu(cnn10: Path) -> None:
-    refused(call("evaluate.py", f"run={cnn10}", "accelerator=gpu"), "'gpu'", "choose auto or cpu")
 
 
 @pytest.fixture

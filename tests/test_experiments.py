@@ -3,7 +3,7 @@
 import pytest
 
 from fer.build import build_transforms
-from fer.experiment import validate
+from fer.checks import validate
 from tests.conftest import ROOT, composed
 
 FOLDER = ROOT / "conf" / "experiment"

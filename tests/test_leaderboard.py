@@ -225,7 +225,7 @@ def test_each_of_several_teachers_is_named(tmp_path: Path) -> None:
 
 def test_what_a_run_learned_from_tells_it_apart(tmp_path: Path) -> None:
     taught = {"teacher": "/here/a.safetensors", "share": 0.5}
-    made_up(tmp_path, "old", "cnn10", 0, 0.5)  # from before there were teachers
+    made_up(tmp_path, "untold", "cnn10", 0, 0.5)
     made_up(tmp_path, "new", "cnn10", 1, 0.6, distill={"teacher": None, "share": 0.7})
     made_up(tmp_path, "here", "cnn10", 0, 0.8, distill=taught, sha256="1234567890")
     made_up(

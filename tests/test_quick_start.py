@@ -65,6 +65,6 @@ def test_two_processes_stop_together() -> None:
         if training.poll() is None:
             os.killpg(training.pid, signal.SIGKILL)
     (folder,) = Path("logs/cnn10").iterdir()
-    assert said.count("go on with: python train.py resume=") == 1
+    assert said.count("go on with python train.py resume=") == 1
     assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] > 0
     assert (folder / "curves.png").is_file()

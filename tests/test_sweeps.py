@@ -140,7 +140,7 @@ def test_an_interrupted_sweep_goes_on(tiny_folder: Path, monkeypatch: pytest.Mon
         patched.setattr(CleanStop, "on_train_batch_start", stop)
         told = call("train.py", *arguments)
     assert told.status == 130
-    assert "the same sweep, started again, goes on there." in told.out
+    assert "go on with the same sweep, started again" in told.out
     assert "resume=" not in told.out
     (folder,) = Path("logs/sweeps").iterdir()
     (first,) = folder.glob("cnn10-seed0-*")

@@ -1,7 +1,7 @@
 """From the class names that a source has to the labels of this program."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from fer.data.options import ReadOptions
 from fer.errors import FerError
 from fer.labels import EMOTIONS, emotion_indices, plain_name
 
+_TYPABLE = re.compile(r"[\w ./+$%*@?|-]+", re.ASCII)  # what Hydra takes as a key, which cannot be quoted there
 _NAME = re.compile(r"\w[\w -]{0,49}")  # becomes a folder's name in oversampling
 
 
@@ -114,9 +115,16 @@ def _unknown(name: str, found: Mapping[str, str], names: Mapping[str, str]) -> F
     other = "" if names[name] == name.lower() else f" ({names[name]})"
     return FerError(
         f"{found[name]}{other} is named after no known class; known are {', '.join(EMOTIONS)}; leave it out with "
-        "data.extra_classes=drop, keep it as a class of its own with keep, or say what it means with "
-        f"'data.class_map={{{names[name]}: disgust}}'"
+        f"data.extra_classes=drop, keep it as a class of its own with keep, or say what it means with "
+        f"{map_hint([names[name]])}"
     )
+
+
+def map_hint(names: Sequence[str]) -> str:
+    """Return how to say what classes of these names mean, for an error message."""
+    if not all(_TYPABLE.fullmatch(name) for name in names):
+        return "class_map in a file of your own beside conf/data/folder.yaml (no command line takes such names)"
+    return f"'data.class_map={{{', '.join(f'{name}: disgust' for name in names[:2])}{', …' * (len(names) > 2)}}}'"
 
 
 def _kept(name: str) -> str:

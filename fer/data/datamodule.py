@@ -143,9 +143,9 @@ class FaceDataModule(L.LightningDataModule):
         batches = EpochBatches(len(faces), self.config.batch_size, self.seed, True, rank, world_size)
         if len(batches) < FEW_STEPS and rank == 0:
             log.warning(
-                "An epoch of %d training faces is only %d steps of data.batch_size=%d; a smaller one makes more.",
-                len(faces),
+                "Steps an epoch: only %d (%d training faces in batches of %d); a smaller data.batch_size makes more.",
                 len(batches),
+                len(faces),
                 self.config.batch_size,
             )
         # workers begin to draw before Lightning tells the epoch

@@ -7,12 +7,14 @@ from typing import Literal
 
 from fer.data.affectnet import has_affectnet
 from fer.data.archives import SUFFIXES, is_archive
+from fer.data.classes import map_hint
 from fer.data.faces import SPLITS, Split
-from fer.data.folders import folders_of_files, has_class_folders, has_split_folders, split_named
+from fer.data.folders import folders_of_pictures, has_class_folders, has_split_folders, split_named
 from fer.data.options import ReadOptions
 from fer.data.raf_db import LIST, has_raf_db
 from fer.data.trees import FolderTree, Tree, join
 from fer.errors import FerError
+from fer.labels import emotion_index
 
 Form = Literal["folders", "classes", "raf-db", "affectnet", "table", "tables", "archive"]
 
@@ -62,7 +64,7 @@ def find(root: Path, options: ReadOptions) -> tuple[FolderTree, Found]:
         The folder on disk, and what in it is to be read.
 
     Raises:
-        FerError: If there is nothing, or there are several archives and nothing else.
+        FerError: If there is nothing, only folders of unknown names, or several archives and nothing else.
     """
     if root.is_dir():
         tree = FolderTree(root)
@@ -80,11 +82,11 @@ def choose_found(tree: Tree, options: ReadOptions) -> Found:
     """Return what in a tree is to be read, with a note on what is not.
 
     Raises:
-        FerError: If there is nothing, or there are several archives and nothing else.
+        FerError: If there is nothing, only folders of unknown names, or several archives and nothing else.
     """
     everything = list(_candidates(tree, options))
     if not everything:
-        return _unknown_classes(tree, options)
+        return _strange(tree, options)
     best, *rest = sorted(everything, key=_rank)
     if best.form == "archive" and any(other.path.count("/") == best.path.count("/") for other in rest):
         names = ", ".join(other.path for other in everything)
@@ -96,20 +98,24 @@ def choose_found(tree: Tree, options: ReadOptions) -> Found:
     return replace(best, ignored=(f"Of what lies there, only {best.title()} {verb} read; ignored: {names}.",))
 
 
-def _unknown_classes(tree: Tree, options: ReadOptions) -> Found:
-    """Return the folders of pictures that are named after no known class, if they are to be kept so."""
+def _strange(tree: Tree, options: ReadOptions) -> Found:
+    """Return the folders of pictures that are named after no known classes, if they are to be kept so.
+
+    Raises:
+        FerError: If there are none, or it was not said what becomes of them.
+    """
     at = ""
-    for _ in range(_MAX_DEPTH):
-        if len(tree.folders(at)) == 1:
-            at = join(at, tree.folders(at)[0])
-    names = folders_of_files(tree, at)
+    while len(folders := tree.folders(at)) == 1 and at.count("/") < _MAX_DEPTH:
+        at = join(at, folders[0])
+    names = folders_of_pictures(tree, at)
     if not names:
         raise FerError(f"{tree.where('')} holds nothing to read; looked for {_LOOKED_FOR}; {_GET_IT}")
     if options.extra_classes != "keep":
+        strange = [name for name in names if emotion_index(name) is None]
         raise FerError(
-            f"{tree.where(at)} holds no two folders named after known classes, but {', '.join(names[:10])}; say what "
-            f"they mean with 'data.class_map={{{names[0]}: happy, {names[1]}: …}}', or keep them as they are with "
-            "data.extra_classes=keep"
+            f"{tree.where(at)} holds no two folders named after known classes, but {', '.join(strange[:10])}; say what "
+            f"they mean with {map_hint(strange)}, or keep them as they are with data.extra_classes=keep (looked for "
+            f"{_LOOKED_FOR})"
         )
     return Found("classes", at)
 

@@ -23,6 +23,7 @@ _FOLDERS: dict[str, Split] = {
     "privatetest": "test",
 }
 _PREFIXES: dict[str, Split] = {"Training_": "train", "PublicTest_": "val", "PrivateTest_": "test"}
+_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
 _CK_NAME = re.compile(r"(S\d{3})_\d{3}_\d{8}\.")  # subject, session and frame, as in S010_004_00000017.png
 
 
@@ -50,11 +51,15 @@ def has_class_folders(tree: Tree, at: str, class_map: Collection[str]) -> bool:
     return len(known) > 1 or (len(names) > 1 and _digits(names)[1] != "")
 
 
-def folders_of_files(tree: Tree, at: str) -> list[str]:
-    """Return the folders in a folder if there are several and each holds files alone, as those of classes do."""
+def folders_of_pictures(tree: Tree, at: str) -> list[str]:
+    """Return the folders in a folder if there are several and each holds pictures alone, as those of classes do."""
     names = tree.folders(at)
-    alike = all(tree.files(join(at, name)) and not tree.folders(join(at, name)) for name in names)
-    return names if len(names) > 1 and alike else []
+    return names if len(names) > 1 and all(_holds_pictures(tree, join(at, name)) for name in names) else []
+
+
+def _holds_pictures(tree: Tree, at: str) -> bool:
+    files = tree.files(at)
+    return bool(files) and not tree.folders(at) and all(name.lower().endswith(_ENDINGS) for name in files)
 
 
 def list_split_folders(tree: Tree, at: str, options: ReadOptions) -> Listing:
@@ -91,8 +96,8 @@ def list_split_folders(tree: Tree, at: str, options: ReadOptions) -> Listing:
     if elsewhere:
         notes = (
             *notes,
-            f"{elsewhere:,} pictures are named after another split than their folder, and without a folder 'val' the "
-            f"names ({', '.join(_PREFIXES)}) decide; rename them where the folders are right.",
+            f"Pictures named after another split than their folder: {elsewhere:,}. Without a folder 'val' the names "
+            f"({', '.join(_PREFIXES)}) decide; rename the pictures where the folders are right.",
         )
     title = owner or ("Kaggle" if by_name else "Split")
     return Listing(f"{title} folders", sorted(entries), mapping.classes, notes)

@@ -62,7 +62,7 @@ def read_source(config: DataConfig) -> tuple[Faces, str]:
     """
     name = choose(config.name, ("auto", "fer2013", "ferplus", "sample", "folder", "huggingface"), "data.name")
     if config.download and name in ("sample", "folder", "huggingface"):
-        raise FerError(f"data.download: fetches FER2013, which data={name} is not; leave it out, or take data=fer2013")
+        log.warning("data.download fetches FER2013, which data=%s is not: nothing is downloaded.", name)
     if name == "sample":
         return draw_faces(size=config.size), "sample"
     if name == "huggingface":

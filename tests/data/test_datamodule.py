@@ -78,8 +78,8 @@ def test_an_epoch_of_few_steps_is_told_of(tiny_folder: Path, caplog: pytest.LogC
         data.train_dataloader()
         return caplog.text
 
-    assert "An epoch of 200 training faces is only 1 steps of data.batch_size=128" in said(128)
-    assert "only" not in said(32)
+    assert "Steps an epoch: only 1 (200 training faces" in said(128)
+    assert "Steps" not in said(32)
 
 
 def test_a_class_that_the_data_add_is_copied_by_its_name(tmp_path: Path) -> None:
@@ -173,6 +173,11 @@ def test_auto_prefers_data_fer2013_then_the_variable_then_the_sample(
 def test_fer2013_never_falls_back() -> None:
     with pytest.raises(FerError, match=r"looked for data/fer2013.*kaggle"):
         read_source(composed("data=fer2013").data)
+
+
+def test_a_download_of_something_else_is_none_and_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    assert read_source(composed("data=sample", "data.download=true").data)[1] == "sample"
+    assert "data=sample is not: nothing is downloaded" in caplog.text
 
 
 def test_the_sample_is_announced_once_and_clearly(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from PIL import Image
 
+from fer.data.classes import map_hint
 from fer.data.options import ReadOptions
 from fer.data.readers import read_faces
 from fer.labels import EMOTIONS
@@ -49,11 +52,26 @@ def test_names_that_gainsay_their_folders_decide_and_are_told_of(tmp_path: Path)
     for path in sorted((tmp_path / "train" / "sad").iterdir())[:2]:
         path.rename(path.with_name(f"PrivateTest_{path.name}"))
     (note,) = (note for note in read_faces(tmp_path).notes if "another split" in note)
-    assert note.startswith("2 pictures are named after another split than their folder")
+    assert note.startswith("Pictures named after another split than their folder: 2.")
 
     (tmp_path / "train").rename(tmp_path / "Training")
     (tmp_path / "test").rename(tmp_path / "Testing")
     assert note in read_faces(tmp_path).notes
+
+
+def test_a_suggested_class_map_can_be_typed(tmp_path: Path) -> None:
+    typable = map_hint(["look 0", "b|c*?"])
+    (override,) = OverridesParser.create().parse_overrides([typable.strip("'")])
+    assert override.value() == {"look 0": "disgust", "b|c*?": "disgust"}
+    for name in ("wütend", "生气", "a&b", "it's"):
+        with pytest.raises(HydraException):
+            OverridesParser.create().parse_overrides([f"data.class_map={{{name}: disgust}}"])
+        assert "in a file of your own" in map_hint([name])
+    write_classes(tmp_path, EMOTIONS)
+    for name in EMOTIONS:
+        (tmp_path / name / "0.txt").touch()
+        (tmp_path / name).rename(tmp_path / f"{name}ish")
+    assert "holds nothing to read" in refusal(tmp_path)  # folders of something else
 
 
 def test_class_folders_of_unknown_names(tmp_path: Path) -> None:
@@ -61,7 +79,8 @@ def test_class_folders_of_unknown_names(tmp_path: Path) -> None:
     for name in EMOTIONS:
         (tmp_path / "faces" / name).rename(tmp_path / "faces" / f"look {EMOTIONS.index(name)}")
     message = refusal(tmp_path)
-    for word in ("faces holds no two folders", "look 0, look 1", "class_map={look 0: happy", "extra_classes=keep"):
+    hint = "'data.class_map={look 0: disgust, look 1: disgust, …}'"
+    for word in ("faces holds no two folders", "look 0, look 1", hint, "extra_classes=keep"):
         assert word in message
     faces = read_faces(tmp_path, KEEP)
     assert faces.classes == (*EMOTIONS, *(f"look {number}" for number in range(7)))
@@ -146,7 +165,7 @@ def test_bad_class_maps_are_refused(options: ReadOptions, said: str, tmp_path: P
 def test_a_class_map_makes_folders_in_another_language_classes(tmp_path: Path) -> None:
     names = ("wut", "ekel", "angst", "freude", "trauer", "staunen", "ruhe")
     write_classes(tmp_path, names)
-    assert "data.class_map={angst: happy, ekel: …}" in refusal(tmp_path)
+    assert "'data.class_map={angst: disgust, ekel: disgust, …}'" in refusal(tmp_path)
     faces = read_faces(tmp_path, ReadOptions(class_map=dict(zip(names, EMOTIONS, strict=True))))
     assert faces.counts().tolist() == [10] * 7
 

@@ -1,0 +1,62 @@
+"""A run's data set that has changed, moved, or is suddenly there."""
+
+import shutil
+from pathlib import Path
+
+import cv2
+import pytest
+
+from fer.data.faces import Faces
+from fer.runs import write_json
+from tests.conftest import Sweep, call, quick, refused, run_of
+
+
+@pytest.fixture
+def changed(tiny_folder: Path) -> Path:
+    """The data set with one pixel of one picture changed."""
+    root = Path("changed").resolve()
+    shutil.copytree(tiny_folder, root)
+    path = str(sorted((root / "train" / "sad").iterdir())[0])
+    image = cv2.imread(path, cv2.IMREAD_GRAYSCALE)
+    assert image is not None
+    image[0, 0] ^= 1
+    assert cv2.imwrite(path, image)
+    return root
+
+
+@pytest.mark.usefixtures("no_dashboard")
+def test_a_run_on_the_sample_stays_one_when_fer2013_appears(
+    changed: Path, tiny_faces: Faces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fer.data.sources.draw_faces", lambda size: tiny_faces)
+    _, _, *others = quick(changed)
+    assert call("train.py", *others).status == 0
+    Path("data").mkdir()
+    Path("data/fer2013").symlink_to(changed)
+    (run,) = Path("logs/cnn10").iterdir()
+    told = call("evaluate.py", f"run={run}")
+    assert told.status == 0, told.err
+
+
+def test_changed_data_are_refused(tiny_sweep: Sweep, changed: Path) -> None:
+    shutil.copytree(run_of(tiny_sweep, "cnn10"), "run")
+    refused(call("evaluate.py", "run=run", f"data_root={changed}"), "other data", str(changed), "data_root=path")
+    assert not Path("run/evaluation").exists()
+
+
+def test_moved_data_are_named(tiny_sweep: Sweep, tiny_folder: Path) -> None:
+    shutil.copytree(tiny_folder, "moved")
+    shutil.copytree(run_of(tiny_sweep, "cnn10"), "run")
+    config = Path("run/config.yaml")
+    config.write_text(config.read_text().replace(str(tiny_folder), "/gone"))
+    refused(call("evaluate.py", "run=run"), "/gone does not exist", "data_root=")
+    assert call("evaluate.py", "run=run", "data_root=moved").status == 0
+
+
+def test_resume_refuses_changed_data(tiny_sweep: Sweep, tiny_folder: Path, changed: Path) -> None:
+    shutil.copytree(run_of(tiny_sweep, "cnn10"), "run")
+    write_json(Path("run/metrics.json"), {"status": "failed"})
+    config, environment = Path("run/config.yaml"), Path("run/environment.json").read_bytes()
+    config.write_text(config.read_text().replace(str(tiny_folder), str(changed)))
+    refused(call("train.py", "resume=run"), "other data")
+    assert Path("run/environment.json").read_bytes() == environment

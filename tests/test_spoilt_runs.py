@@ -1,0 +1,96 @@
+"""A run's folder of which something is damaged, missing or another's."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from fer.runs import write_json
+from tests.conftest import Sweep, call, refused, run_of
+
+Spoil = Callable[[Path], object]
+
+
+@pytest.fixture
+def cnn10(tiny_sweep: Sweep) -> Path:
+    """A copy of a run that a test may spoil, as if it had been stopped before its end."""
+    folder = Path("run")
+    shutil.copytree(run_of(tiny_sweep, "cnn10"), folder)
+    write_json(folder / "metrics.json", {"status": "failed"})
+    return folder
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+CHECKPOINTS: dict[str, tuple[Spoil, str]] = {
+    "truncated": (truncate, "is damaged"),
+    "garbage": (lambda path: path.write_text("garbage"), "is damaged"),
+    "empty": (lambda path: path.write_bytes(b""), "is damaged"),
+    "of another program": (lambda path: torch.save({"weights": torch.zeros(3)}, path), "no checkpoint of this program"),
+    "a tensor": (lambda path: torch.save(torch.zeros(3), path), "no checkpoint of this program"),
+    "missing": (lambda path: path.unlink(), "holds no"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "reason"), CHECKPOINTS.values(), ids=CHECKPOINTS)
+@pytest.mark.parametrize(
+    ("name", "script", "key"), [("best.ckpt", "evaluate.py", "run"), ("last.ckpt", "train.py", "resume")]
+)
+def test_spoilt_checkpoint(cnn10: Path, spoil: Spoil, reason: str, name: str, script: str, key: str) -> None:
+    before = (cnn10 / "environment.json").read_bytes()
+    spoil(cnn10 / name)
+    refused(call(script, f"{key}=run"), name, reason)
+    assert not (cnn10 / "evaluation").exists()
+    assert (cnn10 / "environment.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "script", "key"), [("best.ckpt", "evaluate.py", "run"), ("last.ckpt", "train.py", "resume")]
+)
+def test_checkpoint_of_another_model(cnn10: Path, tiny_sweep: Sweep, name: str, script: str, key: str) -> None:
+    shutil.copy(run_of(tiny_sweep, "cnn12") / name, cnn10 / name)
+    refused(call(script, f"{key}=run"), name, "another model (cnn12)", "(cnn10)", "put the run's own")
+
+
+def test_checkpoint_of_a_narrower_network_of_the_same_name(cnn10: Path) -> None:
+    config = (cnn10 / "config.yaml").read_text()
+    (cnn10 / "config.yaml").write_text(config.replace("width: 0.25", "width: 0.5"))
+    refused(call("evaluate.py", "run=run"), "best.ckpt", "another model")
+
+
+def test_resume_with_other_choices(cnn10: Path) -> None:
+    refused(call("train.py", f"resume={cnn10}", "seed=3"), "leave out seed=3")
+
+
+def test_resume_of_a_folder_without_a_run() -> None:
+    Path("empty").mkdir()
+    refused(call("train.py", "resume=empty"), "'empty'", "config.yaml")
+
+
+def test_resume_of_several_runs(cnn10: Path) -> None:
+    refused(call("train.py", "-m", f"resume={cnn10}"), "leave out -m")
+    refused(
+        call("train.py", f"resume={cnn10.parent}"),
+        "holds runs and is none",
+        f"resume={cnn10}",
+        "start its sweep again",
+    )
+
+
+def test_run_whose_configuration_is_damaged(cnn10: Path) -> None:
+    (cnn10 / "config.yaml").write_text("model: [")
+    refused(call("evaluate.py", f"run={cnn10}"), "config.yaml", "cannot be read")
+
+
+def test_evaluation_that_cannot_be_written(cnn10: Path) -> None:
+    (cnn10 / "evaluation").write_text("in the way")
+    refused(call("evaluate.py", f"run={cnn10}"), "run/evaluation/test", "cannot be written")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_evaluation_on_a_missing_gpu(cnn10: Path) -> None:
+    refused(call("evaluate.py", f"run={cnn10}", "accelerator=gpu"), "'gpu'", "choose auto or cpu")
