@@ -33,7 +33,7 @@ print(sum(len(batch[1]) for batch in data.train_dataloader()))
 
 
 def write_set(folder: Path, pictures: int, size: int) -> None:
-    """Write drawn faces as JPEGs in class folders; every picture is another."""
+    """Write drawn faces as JPEGs in class folders: a few thousand different ones, over and over."""
     faces = draw_faces(train=700, val=7, test=7)
     rng = np.random.default_rng(0)
     for number in range(pictures):

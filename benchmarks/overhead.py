@@ -2,10 +2,11 @@
 
     python benchmarks/overhead.py experiment=cpu model=cnn10 data.root=path/to/fer2013
 
-The same steps of the same network (forward, backward, clipping, optimiser) run once on a batch that already lies on
-the device, in a bare loop, and once through `fer.experiment` as `train.py` runs them. The two take turns, and each
-figure is the median over all steps, so that a busy moment of the machine counts for neither. Takes what `train.py`
-takes; `--steps` (60) is the length of a turn, `--turns` (3) their number.
+The same steps of the same network (mixup and teacher where there are any, forward, backward, clipping, optimiser) run
+once on a batch that already lies on the device, in a bare loop, and once through `fer.experiment` as `train.py` runs
+them. The two take turns; a turn's figure is the mean over its steps, so that what happens in some of them only counts,
+and of the turns the median, so that a busy moment of the machine does not. Takes what `train.py` takes; `--steps` (60)
+is the length of a turn, `--turns` (5) their number.
 """
 
 import argparse
@@ -18,7 +19,6 @@ from typing import Any
 
 import lightning as L
 import torch
-import torch.nn.functional as F
 from hydra import compose, initialize_config_dir
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
@@ -56,6 +56,8 @@ def wait(device: torch.device) -> None:
     """Wait until the device is done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    if device.type == "mps":
+        torch.mps.synchronize()
 
 
 def prepared(overrides: list[str]) -> tuple[TrainConfig, FaceDataModule]:
@@ -87,17 +89,17 @@ def in_a_bare_loop(experiment: Experiment, steps: int) -> list[float]:
     """Return the seconds of each step on a batch that lies on the device."""
     config, module = experiment.config, experiment.classifier
     device = experiment.trainer.strategy.root_device
-    network = module.network.to(device).train()
+    module.to(device).train()
+    module.on_fit_start()  # the teacher's place
     low = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(str(experiment.trainer.precision))
-    images, labels = (tensor.to(device) for tensor in next(iter(experiment.data.train_dataloader())))
+    batch = tuple(tensor.to(device) for tensor in next(iter(experiment.data.train_dataloader())))
     optimizer = module._optimizer(list(module._groups()))
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     times = []
     for _ in range(steps + 10):
         start = time.perf_counter()
         with torch.autocast(device.type, low, enabled=low is not None):
-            logits = network(images).float()
-            loss = F.cross_entropy(logits, labels, label_smoothing=config.optim.label_smoothing)
+            loss, _ = module.learned(batch)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if config.trainer.gradient_clip:
@@ -112,7 +114,7 @@ def main() -> None:
     """Take turns and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--turns", type=int, default=5)
     arguments, overrides = parser.parse_known_args()
     quieten()
     config, data = prepared([*overrides, "trainer.progress_bar=true"])
@@ -122,8 +124,8 @@ def main() -> None:
     bare: list[float] = []
     for _ in range(arguments.turns):
         steps, experiment = in_lightning(config, data, arguments.steps)
-        whole += steps
-        bare += in_a_bare_loop(experiment, arguments.steps)
+        whole.append(statistics.mean(steps))
+        bare.append(statistics.mean(in_a_bare_loop(experiment, arguments.steps)))
     device = experiment.trainer.strategy.root_device
     table = Table(title=f"{config.model.name}, {config.data.batch_size} faces a step, {hardware(device)}")
     for name in ("", "a step", "images/s"):
@@ -131,7 +133,7 @@ def main() -> None:
     for name, times in (("the network alone", bare), ("train.py", whole)):
         step = statistics.median(times)
         table.add_row(name, f"{1e3 * step:.1f} ms", f"{config.data.batch_size / step:.0f}")
-    share = 1 - statistics.median(bare) / statistics.median(whole)
+    share = statistics.median(1 - alone / step for alone, step in zip(bare, whole, strict=True))
     table.caption = f"not the network: {100 * share:.1f} % of a step"
     Console().print(table)
 

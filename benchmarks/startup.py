@@ -26,13 +26,14 @@ import fer.commands as commands, fer.experiment as experiment; mark("import the 
 def marked(owner, name, text):
     inner = getattr(owner, name)
     def outer(*args, **kwargs):
-        result = inner(*args, **kwargs); mark(text); return result
+        result = inner(*args, **kwargs); mark(text); setattr(owner, name, inner); return result  # the first call alone
     setattr(owner, name, outer)
 marked(commands, "checked", "compose and check the configuration")
 marked(commands, "open_data", "read the data from the cache")
 marked(experiment.FaceDataModule, "setup", "oversampled folder and splits")
 marked(experiment.Experiment, "_classifier", "build the network")
 marked(experiment.Experiment, "__init__", "build the trainer")
+marked(experiment.Experiment, "_record", "write the configuration and the record")
 def stop(self, *args): mark("TensorBoard, optimiser, first batch"); os._exit(0)
 experiment.EmotionClassifier.training_step = stop
 sys.argv[0] = sys.argv.pop(1)

@@ -148,7 +148,7 @@ def multiply_adds(model: FaceModel, size: int, num_classes: int) -> int:
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             logits = model(faces)
-    except RuntimeError as error:
+    except Exception as error:  # it may be anyone's
         raise FerError(f"model: the network cannot take its input ({first_line(error)}); change model.input") from error
     found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else f"a {type(logits).__name__}"
     if found != (1, num_classes):

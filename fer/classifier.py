@@ -40,7 +40,8 @@ class EmotionClassifier(L.LightningModule):
 
     Logged for training and validation alike: `loss`, the plain cross-entropy (natural logarithm, no smoothing and
     no weights, so that the two curves compare), and `acc`; for validation also `f1`, the macro average, and one
-    F1 a class. `train/objective` is what is minimised, smoothing, weights and the batch's own targets included.
+    F1 a class. With mixup the training's are of mixed faces, by the label of the one that shows most.
+    `train/objective` is what is minimised, smoothing, weights and the batch's own targets included.
 
     Args:
         network: Maps uint8 (N, 1, H, W) to logits (N, C).
@@ -84,7 +85,8 @@ class EmotionClassifier(L.LightningModule):
                 "acc": MulticlassAccuracy(len(self.classes), **share),
             }
         )
-        # in the checkpoint, so that an epoch that was stopped in its middle reports all of its batches
+        # in the checkpoint, so that an epoch that was stopped in its middle reports all of its batches (of several
+        # devices, those of the first)
         self.train_metrics.persistent(True)
         self.outputs: list[tuple[Tensor, Tensor]] = []
 
@@ -121,19 +123,23 @@ class EmotionClassifier(L.LightningModule):
             torch.manual_seed(seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the objective of one batch."""
-        faces, labels, targets = batch if len(batch) == 3 else (*batch, batch[1])
-        if self.optim.mixup is not None:
-            faces, targets = mixed(faces, targets, len(self.classes), self.optim.mixup)
-        logits = self(faces)
-        objective = self._objective(faces, logits, targets)
+        """Return the objective of one batch, and keep its figures."""
+        objective, logits = self.learned(batch)
         with torch.no_grad():
-            metrics = self.train_metrics
+            metrics, labels = self.train_metrics, batch[1]
             # an epoch's batches are equally large
             _update(metrics["loss"], F.cross_entropy(logits.detach(), labels))
             _update(metrics["objective"], objective.detach())
             _update(metrics["acc"], logits.detach(), labels)
         return objective
+
+    def learned(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the objective of one batch, and the logits, float32 (N, C): what of a step is not bookkeeping."""
+        faces, _, targets = batch if len(batch) == 3 else (*batch, batch[1])
+        if self.optim.mixup is not None:
+            faces, targets = mixed(faces, targets, len(self.classes), self.optim.mixup)
+        logits = self(faces)
+        return self._objective(faces, logits, targets), logits
 
     def _objective(self, faces: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the cross-entropy with smoothing and weights, the teacher's opinion mixed in.
@@ -192,7 +198,7 @@ class EmotionClassifier(L.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Forget the last epoch, and have all devices validate the same network.
 
-        Each keeps batch norm statistics of its own faces; those of the first are the ones that are saved.
+        Behind the last step each has batch norm statistics of its own; those of the first are the ones that are saved.
         """
         self.outputs.clear()
         if self.trainer.world_size > 1:

@@ -56,4 +56,4 @@ def cams(model: FaceModel, faces: Faces, logits: Tensor, device: torch.device) -
         for truth, guess in zip(some.labels, predicted.tolist(), strict=True)
     ]
     grid = grad_cam_grid(some.images, heat.cpu().numpy(), titles)
-    return [("Grad-CAM", "Where each face speaks for the class predicted.", grid)]
+    return [("Grad-CAM", "Where each face speaks for the class predicted (HiResCAM).", grid)]

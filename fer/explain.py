@@ -1,4 +1,4 @@
-"""Where a network looks: Grad-CAM."""
+"""Where a network looks: Grad-CAM, in the variant that holds for every head."""
 
 from typing import Any
 
@@ -8,7 +8,12 @@ from torch.nn import functional
 
 
 def grad_cam(model: nn.Module, layer: nn.Module, faces: Tensor, targets: Tensor | None = None) -> Tensor:
-    """Return the regions that speak for a class (Selvaraju et al., 2017, https://arxiv.org/abs/1610.02391).
+    """Return the regions that speak for a class.
+
+    Grad-CAM (Selvaraju et al., 2017, https://arxiv.org/abs/1610.02391) weighs each map by its mean gradient, which
+    tells where the class is seen only if the mean over all positions follows. Heads that know positions apart, as
+    these networks' do, need each position's own gradient: HiResCAM (Draelos and Carin, 2020,
+    https://arxiv.org/abs/2011.08891). Behind a mean, the two are one.
 
     Runs in eval mode and works inside `no_grad` and `inference_mode` and with every parameter frozen.
     Leaves the model as it was: training modes, gradients and hooks.
@@ -51,9 +56,11 @@ def grad_cam(model: nn.Module, layer: nn.Module, faces: Tensor, targets: Tensor 
 
 
 def _heatmaps(maps: Tensor, gradients: Tensor, size: tuple[int, int]) -> Tensor:
-    """Weight maps (N, K, h, w) by their mean gradients, keep what is positive, scale to 0..1: (N, H, W)."""
-    weights = gradients.mean(dim=(2, 3), keepdim=True)
-    heat = (weights * maps).sum(dim=1, keepdim=True).relu()
+    """Weight maps (N, K, h, w) by their gradients, keep what is positive, scale to 0..1: (N, H, W)."""
+    terms = gradients * maps
+    heat = terms.sum(dim=1, keepdim=True).relu()
     heat = functional.interpolate(heat, size=size, mode="bilinear", align_corners=False)[:, 0]
-    # The tiny floor keeps an all-zero map from dividing by 0.
-    return heat / heat.amax(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(heat.dtype).tiny)
+    # what is left where terms cancel is rounding, and no heat
+    noise = 1e-5 * terms.abs().sum(dim=1).amax(dim=(1, 2)).clamp_min(torch.finfo(heat.dtype).tiny)
+    peak = heat.amax(dim=(1, 2))
+    return torch.where((peak > noise)[:, None, None], heat / peak.clamp_min(noise)[:, None, None], 0.0)

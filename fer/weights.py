@@ -193,7 +193,8 @@ def _check_network(network: Mapping[str, Any], path: Path) -> None:
     except Exception as error:  # importing a module can raise anything
         raise FerError(f"run: '{path}' names a network that is not here ({first_line(error)})") from error
     arguments = {key: value for key, value in network.items() if key != "_target_"}
-    if not known or "_target_" in json.dumps(arguments):
+    # an interpolation would be resolved once more, into who knows what, when the network is built
+    if not known or any(sign in json.dumps(arguments) for sign in ("_target_", "${")):
         raise FerError(f"run: '{path}' names something else than a network ({network['_target_']}) and is not opened")
 
 
@@ -210,4 +211,4 @@ def _open_weights(path: Path) -> TrainedRun:
         record = dict(content["record"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise FerError(f"run: '{path}' does not fit the network it names ({first_line(error)})") from error
-    return TrainedRun(config, trained, record, [], Path(config.logs) / "weights" / path.stem, path)
+    return TrainedRun(config, trained, record, [], Path("logs/weights") / path.stem, path)

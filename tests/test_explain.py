@@ -50,6 +50,13 @@ def test_heat_peaks_where_the_logit_looks(model: Corner, faces: Tensor) -> None:
     assert heat[0, 24:, 24:].max() < 0.05
 
 
+def test_light_where_another_class_looks_is_no_heat(model: Corner, faces: Tensor) -> None:
+    both = faces[:1].maximum(faces[1:])
+    first, second = grad_cam(model, model.conv, both.expand(2, -1, -1, -1), torch.tensor([0, 1]))
+    assert first[6:16, 6:16].max() == 1 and second[32:42, 32:42].max() == 1
+    assert first[24:, 24:].max() < 0.05 and second[:24, :24].max() < 0.05
+
+
 def test_heat_of_coarse_maps_is_as_large_as_the_picture(faces: Tensor) -> None:
     torch.manual_seed(0)
     conv = nn.Conv2d(1, 3, 8, stride=8)

@@ -121,8 +121,17 @@ def test_an_export_must_be_a_file_of_weights(tiny_sweep: Sweep) -> None:
     assert "Traceback" not in told.stderr
 
 
+HIDDEN = '\\${oc.create:\\${oc.decode:"{_tar\\${oc.decode:get_}: os.getpid}"}}'
+
+
 @pytest.mark.parametrize(
-    "network", [{"_target_": "os.system"}, {"_target_": "fer.models.cnn.CNN", "depth": {"_target_": "os.getpid"}}, {}]
+    "network",
+    [
+        {"_target_": "os.system"},
+        {"_target_": "fer.models.cnn.CNN", "depth": {"_target_": "os.getpid"}},
+        {"_target_": "fer.models.cnn.CNN", "depth": HIDDEN},
+        {},
+    ],
 )
 def test_a_file_that_would_run_something_else_is_not_opened(file: Path, network: dict[str, Any]) -> None:
     with safe_open(file, "pt") as source:

@@ -17,6 +17,7 @@ class Throughput(Callback):
 
     def __init__(self) -> None:
         self.images = 0
+        self.batches = 0
         self.seconds = 0.0
         self._last = 0.0
 
@@ -26,13 +27,14 @@ class Throughput(Callback):
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the epoch's clock."""
-        self.images, self.seconds, self._last = 0, 0.0, time.perf_counter()
+        self.images, self.batches, self.seconds, self._last = 0, 0, 0.0, time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count the batch."""
         self.images += len(batch[1]) * trainer.world_size
+        self.batches += 1
         now = time.perf_counter()
         self.seconds += now - self._last
         self._last = now
@@ -92,10 +94,10 @@ class TrainingBar(RichProgressBar):
         speed = self.throughput.images_per_s
         if speed and trainer.max_epochs:
             batches = cast(int, trainer.num_training_batches)
-            epochs_left = trainer.max_epochs - trainer.current_epoch - trainer.fit_loop.epoch_loop.batch_idx / batches
-            per_epoch = batches * self.throughput.images / max(1, trainer.fit_loop.epoch_loop.batch_idx + 1) / speed
+            left = (trainer.max_epochs - trainer.current_epoch) * batches - trainer.fit_loop.epoch_loop.batch_idx - 1
             shown["images/s"] = f"{speed:.0f}"
-            shown["left"] = clock(max(0.0, epochs_left) * per_epoch)
+            # batches of this epoch that were trained on before the run was resumed have taken no time here
+            shown["left"] = clock(max(0, left) * self.throughput.seconds / self.throughput.batches)
         return shown
 
 

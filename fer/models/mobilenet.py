@@ -136,7 +136,11 @@ class MobileNet(nn.Module):
         self.taps = tuple(taps)
         if not set(self.taps) <= set(range(len(self.features))):
             raise ValueError(f"taps are {list(self.taps)}; the blocks are 0 to {len(self.features) - 1}")
+        layers = keras_layers(self.features)
         self.features = self.features[: max(self.taps) + 1]  # what lies behind the last tap nobody sees
+        seen = set(self.features.modules())
+        while layers[-1] is None or layers[-1] not in seen:
+            layers.pop()
         self.grids = dict(zip(self.taps, grids, strict=True))
         self.backbone_lr = backbone_lr
         inputs = sum(self._out_channels(tap) * grid**2 for tap, grid in self.grids.items())
@@ -149,14 +153,13 @@ class MobileNet(nn.Module):
             nn.Dropout(dropout),
             nn.Linear(hidden, num_classes),
         )
-        self._freeze(trainable_layers)
+        self._freeze(layers, trainable_layers)
 
     def _out_channels(self, tap: int) -> int:
         norms = [module for module in self.features[tap].modules() if isinstance(module, nn.BatchNorm2d)]
         return norms[-1].num_features
 
-    def _freeze(self, trainable_layers: int) -> None:
-        layers = keras_layers(self.features)
+    def _freeze(self, layers: Sequence[nn.Module | None], trainable_layers: int) -> None:
         if not 0 <= trainable_layers <= len(layers):
             raise ValueError(f"trainable_layers is {trainable_layers}; the backbone has {len(layers)}")
         trainable = layers[len(layers) - trainable_layers :]
@@ -179,7 +182,7 @@ class MobileNet(nn.Module):
     @property
     def cam_layer(self) -> nn.Module:
         """The layer for Grad-CAM: the last block."""
-        return self.features[self.taps[-1]]
+        return self.features[-1]
 
     def train(self, mode: bool = True) -> "MobileNet":
         """Set training mode for the head and the trained layers; frozen layers stay in evaluation mode."""
@@ -206,6 +209,8 @@ class MobileNet(nn.Module):
         """
         if not isinstance(other, MobileNet):
             raise ValueError("it is no MobileNetV2")
+        if (self.taps, self.grids) != (other.taps, other.grids):
+            raise ValueError(f"its head sees other blocks (taps {list(other.taps)}, grids {[*other.grids.values()]})")
         own, known = self.state_dict(), other.state_dict()
         if set(own) == set(known):
             return known

@@ -28,8 +28,22 @@ def test_what_lies_behind_the_last_tap_is_not_computed() -> None:
     network = MobileNet(7, weights=None, trainable_layers=30, taps=(6, 13), grids=(4, 4)).train()
     network(torch.randn(4, 3, 64, 64)).sum().backward()
     assert len(network.features) == 14
-    trained = [parameter for parameter in network.features.parameters() if parameter.requires_grad]
-    assert trained and all(parameter.grad is not None for parameter in trained)
+    trained = {name: value for name, value in network.features.named_parameters() if value.requires_grad}
+    assert all(parameter.grad is not None for parameter in trained.values())
+    # 25 layers in blocks 11 to 13, and the five that end block 10
+    assert {name.split(".")[0] for name in trained} == {"10", "11", "12", "13"}
+
+
+def test_layers_count_from_the_last_tap_on() -> None:
+    network = MobileNet(7, weights=None, trainable_layers=1, taps=(6, 13), grids=(4, 4))
+    trained = {name for name, value in network.features.named_parameters() if value.requires_grad}
+    assert trained == {"13.conv.3.weight", "13.conv.3.bias"}
+    assert network.cam_layer is network.features[13]
+
+
+def test_a_head_that_sees_other_blocks_is_no_start() -> None:
+    with pytest.raises(ValueError, match="other blocks"):
+        MobileNet(7, weights=None).grown_from(MobileNet(7, weights=None, taps=(6, 13), grids=(4, 4)))
 
 
 def test_frozen_batch_norm_keeps_its_statistics_in_training_mode() -> None:
