@@ -31,6 +31,7 @@ from fer.build import build_model
 from fer.commands import quieten
 from fer.config import TrainConfig
 from fer.data.datamodule import FaceDataModule
+from fer.data.sources import find_fer2013
 from fer.device import cpu_cores, hardware
 
 Pair = tuple[Tensor, Tensor]
@@ -99,7 +100,7 @@ def main() -> None:
     arguments, overrides = parser.parse_known_args()
     quieten()
     config, data = prepared([*overrides, "trainer.accelerator=cpu"])
-    root = Path(config.data.root or "data/fer2013")
+    root = find_fer2013(config.data.root) or Path("data/fer2013")
     if not (root / "train").is_dir():
         sys.exit(f"'{root}' holds no folder 'train': this benchmark needs the Kaggle folders (data.root=…)")
     ours: list[float] = []
