@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5)
     arguments, overrides = parser.parse_known_args()
     quieten()
-    config, data = prepared([*overrides, "trainer.progress_bar=true"])
+    config, data = prepared(["trainer.progress_bar=true", *overrides])
     if config.model.network.get("remember"):
         sys.exit("a network that remembers what is frozen has no step of a fixed length: model.network.remember=0")
     whole: list[float] = []
