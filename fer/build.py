@@ -149,7 +149,8 @@ def multiply_adds(model: FaceModel, size: int, num_classes: int) -> int:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             logits = model(faces)
     except Exception as error:  # it may be anyone's
-        raise FerError(f"model: the network cannot take its input ({first_line(error)}); change model.input") from error
+        reason = first_line(error)
+        raise FerError(f"model: the network fails on a face ({reason}); change model.input or the network") from error
     found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else f"a {type(logits).__name__}"
     if found != (1, num_classes):
         raise FerError(f"model.network: returns {found} for one face, not logits ({(1, num_classes)}); see num_classes")

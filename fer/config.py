@@ -257,7 +257,7 @@ def _no_such_key(key: str, schema: type) -> str:
     if key == "data" and "data_root" in known:
         other = "write data=folder data.root=path to score on other data; " if "others" in known else ""
         return f"data: there is none here; {other}data_root=path tells where the run's own data set lies now"
-    open_section = next((known_ for known_ in known if key.startswith(f"{known_}.")), None)
+    open_section = next((section for section in known if key.startswith(f"{section}.")), None)
     if open_section:  # whose keys are another's: a network's arguments, say
         return f"{key}: there is no such configuration key; to add it to {open_section}, write +{key}=…"
     meant = _similar(key, known)
