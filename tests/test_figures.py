@@ -202,3 +202,10 @@ def test_figures_are_freed_and_unknown_to_pyplot() -> None:
     gc.collect()
     assert trace() is None
     assert pyplot.get_fignums() == []
+
+
+def test_a_single_epoch_is_counted_in_whole_numbers() -> None:
+    row = {"epoch": 1.0, "train/loss": 1.0, "val/loss": 1.0, "train/acc": 0.5, "val/acc": 0.5}
+    for axes in figures.curves([row], 1).axes:
+        low, high = axes.get_xlim()
+        assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [1]

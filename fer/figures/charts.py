@@ -36,7 +36,7 @@ def curves(history: Sequence[Mapping[str, float]], best_epoch: int | None) -> Fi
         if best_epoch is not None:
             _mark_best(axes, best_epoch, {row["epoch"]: row.get(f"val/{key}") for row in history}, key)
         axes.set_xlim(left=0.5)  # there is no epoch 0
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))  # of a single epoch too
         if key == "acc":
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
         style.legend(axes, **_ABOVE, ncols=3, handlelength=1.2, columnspacing=1.2)
