@@ -134,3 +134,17 @@ def test_the_backbone_trains_at_its_share_of_the_rate() -> None:
     tuned = list(MobileNet(7, weights=None, trainable_layers=30, backbone_lr=0.05).parameter_groups())
     assert [share for share, _ in tuned] == [1.0, 0.05]
     assert all(parameter.requires_grad for _, group in tuned for parameter in group)
+
+
+@pytest.mark.parametrize("trainable", [0, 30, 154])
+def test_slices_of_a_batch_change_nothing(trainable: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    network = MobileNet(7, weights=None, trainable_layers=trainable).eval()
+    faces = torch.randn(5, 3, 64, 64)
+    maps: list[torch.Tensor] = []
+    network.cam_layer.register_forward_hook(lambda _, __, output: maps.append(output))
+    monkeypatch.setattr("fer.models.mobilenet.SLICE", 2)
+    sliced = network(faces)
+    monkeypatch.setattr("fer.models.mobilenet.SLICE", 5)
+    torch.testing.assert_close(sliced, network(faces))
+    assert [len(of_faces) for of_faces in maps] == [5, 5]
