@@ -14,10 +14,9 @@ from torchvision.models.mobilenetv2 import InvertedResidual
 
 from fer.errors import FerError, first_line
 
-
 SLICE = 16
-"""Faces that go through the frozen blocks together on a CPU. The first blocks' maps of a whole batch do not fit into its
-caches: 128 faces of 160 pixels take 250 ms at once and 104 ms in slices of 16, on two cores of an AMD EPYC (Zen 5)."""
+"""Faces that go through the frozen blocks together on a CPU. The first blocks' maps of a whole batch do not fit into
+its caches: 128 faces of 160 pixels take 250 ms at once, 104 ms in slices of 16 (two cores of an AMD EPYC, Zen 5)."""
 
 
 class WeightsUnavailableError(FerError):
@@ -240,12 +239,12 @@ class MobileNet(nn.Module):
     def pooled(self, x: Tensor) -> Tensor:
         """Map pictures, float (N, 3, H, W), to what the head sees of them, (N, D)."""
         blocks = list(enumerate(self.features))
-        parts = [self._through(blocks[: self.frozen], part) for part in (x.split(SLICE) if x.is_cpu else [x])]
+        parts = [self._through(blocks[: self.frozen], part) for part in (torch.split(x, SLICE) if x.is_cpu else [x])]
         seen = [torch.cat(of_parts) for of_parts in zip(*(tapped for _, tapped in parts), strict=True)]
         _, tapped = self._through(blocks[self.frozen :], torch.cat([part for part, _ in parts]))
         return torch.cat([*seen, *tapped], dim=1)
 
-    def _through(self, blocks: Iterable[tuple[int, nn.Module]], x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def _through(self, blocks: Sequence[tuple[int, nn.Module]], x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return what comes out behind these blocks, and what the head sees of those among them that are tapped."""
         tapped = []
         for index, block in blocks:
