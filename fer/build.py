@@ -40,7 +40,8 @@ def build_model(config: ModelConfig, num_classes: int, channels_last: bool = Tru
         raise FerError(f"model.network: {config.network.get('_target_')} is no torch.nn.Module")
     preprocess = Preprocess(size.size, size.channels, size.mean, size.std)
     try:
-        return FaceModel(preprocess, network, channels_last)
+        # on Apple's GPUs PyTorch computes wrong gradients of NHWC tensors (pytorch issues 175189 and 175190)
+        return FaceModel(preprocess, network, channels_last and not torch.backends.mps.is_available())
     except ValueError as error:  # lazy layers have no weights yet
         raise FerError(
             f"model.network: {config.network.get('_target_')} has no weights yet ({first_line(error)})"

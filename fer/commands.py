@@ -1,6 +1,7 @@
 """What the commands do around an experiment: messages, folders, sweeps, exit codes."""
 
 import hashlib
+import io
 import logging
 import os
 import shutil
@@ -15,6 +16,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.logging import RichHandler
@@ -87,7 +89,11 @@ def run(command: Callable[[], Any], schema: type) -> int:
     quieten()
     sys.argv[1:] = [_at_home(argument) for argument in sys.argv[1:]]
     failures.clear()
-    console.quiet = int(os.environ.get("LOCAL_RANK", 0)) > 0  # of a distributed training, one process speaks
+    console.quiet = getattr(rank_zero_only, "rank", 0) > 0  # of a distributed training, one process speaks
+    if console.quiet:
+        logging.getLogger().setLevel(logging.ERROR)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file on Windows holds no letters but those of its code page
+        sys.stdout.reconfigure(errors="replace")
     os.environ.pop(SWEEP, None)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print in many lines
     try:

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from fer.config import FERPLUS_KEYS
 from fer.files import sha256
 from fer.naming import INERT, flat
-from fer.runs import EXCLUDED, read_config, read_environment
+from fer.runs import EXCLUDED, read_config, read_environment, read_metrics
 
 # what "auto" and None in a run that never started would have become
 RESOLVED = {"data.name", "data.digest", "trainer.max_epochs"}
@@ -50,6 +50,16 @@ def group(runs: Sequence[Run]) -> list[list[Run]]:
         told = {name: str(value) for name, value in run.config.items() if name not in APART and value is not None}
         groups.setdefault((*sorted(told.items()), ("status", run.metrics["status"])), []).append(run)
     return list(groups.values())
+
+
+def over_seeds(folders: Sequence[Path]) -> dict[str, list[Path]]:
+    """Return those of finished runs that differ in their seed alone, each group under a name that tells it apart."""
+    finished = [(folder, read_metrics(folder)) for folder in folders]
+    groups = group([read_run(folder, metrics) for folder, metrics in finished if metrics and "status" in metrics])
+    names = names_apart([first for first, *_ in groups])
+    return {
+        name: [run.folder for run in members] for name, members in zip(names, groups, strict=True) if len(members) > 1
+    }
 
 
 def names_apart(runs: Sequence[Run]) -> list[str]:

@@ -192,6 +192,7 @@ class PredictConfig:
     run: str = "???"
     pictures: str = "???"
     file: str = "???"
+    views: str = "ten"
     accelerator: str = "auto"
 
 

@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +30,11 @@ def root_device(accelerator: str, devices: Any = 1) -> torch.device:
             f"({first_line(error)}); choose auto or cpu"
         ) from error
     return trainer.strategy.root_device
+
+
+def missed_gpu(device: torch.device) -> bool:
+    """Return whether there is an NVIDIA GPU that this PyTorch cannot use: PyPI's for Windows is for CPUs alone."""
+    return device.type == "cpu" and torch.version.cuda is None and shutil.which("nvidia-smi") is not None
 
 
 def cpu_cores() -> int:
@@ -59,7 +65,10 @@ def low_precision(precision: str, device: torch.device) -> torch.dtype | None:
 def computed_on(device: torch.device, precision: str) -> str:
     """Return what an evaluation computes on and with which numbers, on which its last digits depend, in words."""
     low = low_precision(precision, device)
-    return f"{hardware(device)}, {str(low or torch.float32).removeprefix('torch.')}"
+    numbers = str(low or torch.float32).removeprefix("torch.")
+    if low is None and device.type == "cuda" and torch.backends.cudnn.allow_tf32:
+        numbers += " (convolutions in TF32 where the GPU has it)"
+    return f"{hardware(device)}, {numbers}"
 
 
 def hardware(device: torch.device) -> str:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 from omegaconf import DictConfig
 
 from fer.commands import report
+from fer.compared import over_seeds
 from fer.config import DataConfig, EvaluateConfig, ExportConfig, checked, choose
 from fer.cross import CrossEvaluator, CrossResult
 from fer.data.faces import SPLITS, Split
@@ -47,13 +48,14 @@ def evaluate(plain: DictConfig) -> None:
             results.append(evaluator.average(results, shared))
         except Exception as error:
             report(error)
+    seeds = _over_seeds(folders, Path(config.run), results) if several and not folders[0].is_file() else {}
     if results:
-        console.print(results_table(split, results))
+        console.print(results_table(split, results, seeds))
     for result in results:
         say(f"{result.name}: {result.report}")
     if several and results:
         try:
-            say(f"all of them: {write_results(shared, split, results)}")
+            say(f"all of them: {write_results(shared, split, results, seeds)}")
         except FerError as error:
             report(error)
 
@@ -88,6 +90,13 @@ def _score_elsewhere(evaluator: CrossEvaluator, top: Path | None, folder: Path) 
 def _name(run: Path, top: Path) -> str:
     """Return what tells a run from the others below a folder: its path from there."""
     return run.stem if run.is_file() else run.relative_to(top).as_posix()
+
+
+def _over_seeds(folders: list[Path], top: Path, results: list[Result]) -> dict[str, list[Result]]:
+    """Return the results of runs that differ in their seed alone, where two or more could be scored."""
+    scored = {result.name: result for result in results}
+    known = [folder for folder in folders if _name(folder, top) in scored]
+    return {name: [scored[_name(run, top)] for run in runs] for name, runs in over_seeds(known).items()}
 
 
 def _each(folders: list[Path], score: Callable[[Path], Scored]) -> list[Scored]:

@@ -26,7 +26,7 @@ from fer.checks import MONITORS, validate
 from fer.classifier import EmotionClassifier
 from fer.config import TrainConfig
 from fer.data.datamodule import FaceDataModule
-from fer.device import auto_precision, root_device
+from fer.device import auto_precision, missed_gpu, root_device
 from fer.distill import open_teacher
 from fer.errors import FerError, first_line
 from fer.figures import curves, png_bytes
@@ -37,6 +37,12 @@ from fer.start import start_from
 log = logging.getLogger(__name__)
 
 EPOCHS = {"sample": 10, "fer2013": 30, "ferplus": 30, "folder": 30}
+
+
+MISSED_GPU = (
+    "There is an NVIDIA GPU here, but this PyTorch is built for CPUs alone, so the training goes on without it; "
+    "pytorch.org/get-started names the command that installs the other."
+)
 
 
 class InterruptedRunError(FerError):
@@ -115,7 +121,7 @@ class Experiment:
         callbacks: list[Callback] = [
             self.throughput,
             self.stop,
-            Dashboard(self.data),
+            Dashboard(self.data, self.best),
             self.history,
             self.best,
             self._checkpoint("last", save_on_exception=True),
@@ -128,6 +134,8 @@ class Experiment:
             callbacks.append(TrainingBar(self.throughput))
         try:
             device = root_device(config.accelerator, config.devices)
+            if config.accelerator == "auto" and missed_gpu(device):
+                log.warning("%s", MISSED_GPU)
             precision: Any = auto_precision(device) if config.precision == "auto" else config.precision
             return L.Trainer(
                 accelerator=config.accelerator,
@@ -214,7 +222,8 @@ class Experiment:
             raise self._interruption() from stop
 
     def _interruption(self) -> InterruptedRunError:
-        self._write_curves()
+        if self.trainer.is_global_zero:
+            self._write_curves()
         return InterruptedRunError(self.folder, kept=(self.folder / "last.ckpt").is_file())
 
     def _evaluate(self) -> dict[str, float]:
@@ -264,7 +273,11 @@ class Experiment:
         if self.history.rows:
             best = max if MONITORS[self.config.trainer.monitor] == "max" else min
             row = best(self.history.rows, key=lambda row: row[self.config.trainer.monitor])
-            write_whole(self.folder / "curves.png", png_bytes(curves(self.history.rows, int(row["epoch"]))))
+            picture = png_bytes(curves(self.history.rows, int(row["epoch"])))
+            try:
+                write_whole(self.folder / "curves.png", picture)
+            except OSError as error:  # held by a viewer: no reason to lose what was trained
+                log.warning("%s: curves.png cannot be written (%s)", self.folder, error.strerror)
 
 
 def _median(values: list[float]) -> float:

@@ -26,6 +26,6 @@ def mixed(faces: Tensor, targets: Tensor, num_classes: int, alpha: float) -> tup
         targets = F.one_hot(targets, num_classes)
     targets = targets.float()
     share = Beta(alpha, alpha).sample((len(faces),))  # drawn on the CPU: not every device can
-    share = torch.minimum(share, 1 - share).to(faces.device, non_blocking=True)
+    share = torch.minimum(share, 1 - share).to(faces.device)
     mixture = faces.float().lerp_(faces.roll(1, 0).float(), share.view(-1, 1, 1, 1)).round_()
     return mixture.to(torch.uint8), targets.lerp(targets.roll(1, 0), share.view(-1, 1))

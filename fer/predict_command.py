@@ -11,12 +11,12 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from fer.commands import report
-from fer.config import PredictConfig, checked
+from fer.config import PredictConfig, checked, choose
 from fer.data.pictures import with_progress
 from fer.data.unlabelled import read_unlabelled
 from fer.device import low_precision, root_device
 from fer.errors import FerError
-from fer.prediction import predict
+from fer.prediction import VIEWS, predict
 from fer.prediction_table import write_predictions
 from fer.runs import make_folder
 from fer.terminal import say
@@ -25,22 +25,20 @@ from fer.weights import open_run
 BATCH = 64
 SHOWN = 10  # pictures, or files that are none, that are named one by one
 
-VIEWS = "ten"
-"""The test-time views whose mean opinion is given: the most accurate."""
-
 
 def predict_pictures(plain: DictConfig) -> None:
     """Write what a trained network sees in pictures; files that are none are reported, and the others go on."""
     try:
         config = checked(plain, PredictConfig)
+        views = choose(config.views, tuple(VIEWS), "views")
         run = open_run(Path(config.run).expanduser())
         device = root_device(config.accelerator)
         file = Path(config.file).expanduser()
         make_folder(file.parent, "choose another with file=path")
         names, images, errors = read_unlabelled(Path(config.pictures).expanduser(), run.config.data.size)
         low = low_precision(run.config.trainer.precision, device)
-        logits = predict(run.trained.model.to(device), _batches(images), device, low)[VIEWS]
-        write_predictions(file, names, run.trained.classes, {VIEWS: logits})
+        logits = predict(run.trained.model.to(device), _batches(images), device, low, [views])[views]
+        write_predictions(file, names, run.trained.classes, {views: logits})
     except Exception as error:  # reported like any other, by its sentence or with its traceback
         report(error)
         return

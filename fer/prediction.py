@@ -1,14 +1,15 @@
 """A trained model's logits, for pictures as they are and averaged over test-time views."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-VIEWS = ("plain", "flip", "ten")
-"""The test-time views: the picture alone, with its mirror image, and both at five places."""
+VIEWS: dict[str, Sequence[int]] = {"plain": (0,), "flip": (0, 5), "ten": range(10)}
+"""The test-time views, each with its pictures among `ten_views`: the picture alone, with its mirror image, and both at
+five places."""
 
 SHIFT = 1 / 16
 """How far the ten views shift a picture, as a share of its sides: 3 of 48 pixels."""
@@ -38,25 +39,32 @@ def ten_views(faces: Tensor) -> list[Tensor]:
 
 
 def predict(
-    model: nn.Module, batches: Iterable[Tensor], device: torch.device, low_precision: torch.dtype | None
+    model: nn.Module,
+    batches: Iterable[Tensor],
+    device: torch.device,
+    low_precision: torch.dtype | None,
+    views: Iterable[str] = VIEWS,
 ) -> dict[str, Tensor]:
-    """Return a model's logits for each of `VIEWS`.
+    """Return a model's logits for each of some of `VIEWS`.
 
     Args:
         model: Maps uint8 (N, 1, H, W) to logits (N, C); in evaluation mode, on `device`.
         batches: Faces, uint8 (n, 1, H, W), N of them in all.
         device: Where to compute.
         low_precision: Compute in mixed precision with this type, as Lightning does in training; None for float32.
+        views: Which; no pictures are computed that none of them wants.
 
     Returns:
         Float32 tensors (N, C) on the CPU: "plain" logits, and for "flip" and "ten" the logarithm of the mean of the
         views' probabilities.
     """
-    found: dict[str, list[Tensor]] = {view: [] for view in VIEWS}
+    found: dict[str, list[Tensor]] = {view: [] for view in views}
+    wanted = sorted({place for view in found for place in VIEWS[view]})
     with torch.inference_mode(), torch.autocast(device.type, low_precision, enabled=low_precision is not None):
         for faces in batches:
-            views = [model(view).float().cpu() for view in ten_views(faces.to(device))]
-            found["plain"].append(views[0])
-            found["flip"].append(average((views[0], views[5])))
-            found["ten"].append(average(views))
+            pictures = ten_views(faces.to(device))
+            seen = {place: model(pictures[place]).float().cpu() for place in wanted}
+            for view, logits in found.items():
+                of_view = [seen[place] for place in VIEWS[view]]
+                logits.append(average(of_view) if len(of_view) > 1 else of_view[0])
     return {view: torch.cat(logits) for view, logits in found.items()}

@@ -1,7 +1,9 @@
 """Evaluated runs in one table, for the terminal and for a file beside a sweep's leaderboard."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import mean, stdev
+from types import MappingProxyType
 
 from fer.data.faces import Split
 from fer.errors import FerError
@@ -14,7 +16,12 @@ _SHARES = {"balanced": "balanced_accuracy", "macro F1": "macro_f1", "top-2": "to
 COLUMNS = ("model", "views", "pictures", "accuracy", *_SHARES, "loss", "ECE")
 WORDS = 2
 """How many of the columns, from the left, hold words; the others hold numbers."""
-NOTE = "unseen: without the pictures that stand, byte for byte, in training too"
+NOTE = "unseen: without the pictures that stand, pixel by pixel, in training too"
+
+
+def note(seeds: Mapping[str, Sequence[Result]]) -> str:
+    """Return what stands below the table."""
+    return f"{NOTE}; ±: sample standard deviation over seeds" if seeds else NOTE
 
 
 def title(split: Split) -> str:
@@ -39,17 +46,47 @@ def rows(result: Result) -> list[tuple[str, ...]]:
     return found
 
 
-def write_results(folder: Path, split: Split, results: Sequence[Result]) -> Path:
+def seed_rows(name: str, results: Sequence[Result]) -> list[tuple[str, ...]]:
+    """Return the mean and the sample standard deviation of two or more seeds' scores, in rows like those of one run."""
+    found = []
+    for part, scored in (("", [run.scores for run in results]), (", unseen", [run.leak_free for run in results])):
+        for view in scored[0]:
+            seeds = [scores[view] for scores in scored]
+            shares = [
+                _spread([100 * getattr(one, share) for one in seeds], 2) for share in ("accuracy", *_SHARES.values())
+            ]
+            others = (_spread([one.loss for one in seeds], 4), _spread([one.ece for one in seeds], 3))
+            found.append((f"{name}, {len(seeds)} seeds", view + part, str(seeds[0].count), *shares, *others))
+    return found
+
+
+def _spread(values: Sequence[float], digits: int) -> str:
+    return f"{mean(values):.{digits}f} ± {stdev(values):.{digits}f}"
+
+
+def write_results(
+    folder: Path, split: Split, results: Sequence[Result], seeds: Mapping[str, Sequence[Result]] = MappingProxyType({})
+) -> Path:
     """Write `evaluation-<split>.md` into a sweep's folder and return where it lies.
+
+    Args:
+        folder: The sweep's.
+        split: What was scored.
+        results: Each run's scores.
+        seeds: Runs among them that differ in their seed alone, under the name of each such group.
 
     Raises:
         FerError: If it cannot be written.
     """
     path = folder / f"evaluation-{split}.md"
     heads = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * WORDS + " ---: |" * (len(COLUMNS) - WORDS)]
-    lines = ["| " + " | ".join(row) + " |" for result in results for row in rows(result)]
+    cells = [row for result in results for row in rows(result)]
+    cells += [row for name, of_seeds in seeds.items() for row in seed_rows(name, of_seeds)]
+    lines = ["| " + " | ".join(row) + " |" for row in cells]
     try:
-        write_whole(path, "\n".join([title(split).capitalize() + ".", "", *heads, *lines, "", f"({NOTE})"]) + "\n")
+        write_whole(
+            path, "\n".join([title(split).capitalize() + ".", "", *heads, *lines, "", f"({note(seeds)})"]) + "\n"
+        )
     except OSError as error:
         raise FerError(f"'{path}' cannot be written ({error.strerror}); the runs' own reports are written") from error
     return path

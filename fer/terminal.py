@@ -1,5 +1,6 @@
 """What the commands print."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from fer.cross import CrossResult
 from fer.data.datamodule import FaceDataModule
 from fer.data.faces import Split
 from fer.evaluation import Result
-from fer.result_table import COLUMNS, NOTE, WORDS, accuracy, rows, title
+from fer.result_table import COLUMNS, WORDS, accuracy, note, rows, seed_rows, title
 
 console = Console()
 
@@ -61,13 +62,21 @@ def summary(metrics: dict[str, Any]) -> Table:
     return table
 
 
-def results_table(split: Split, results: list[Result]) -> Table:
-    """Return the scores of evaluated runs, for each test-time view, over the split and its leak-free part."""
-    table = Table(title=title(split), caption=NOTE)
+def results_table(split: Split, results: list[Result], seeds: Mapping[str, Sequence[Result]]) -> Table:
+    """Return the scores of evaluated runs, for each test-time view, over the split and its leak-free part.
+
+    Args:
+        split: What was scored.
+        results: Each run's scores.
+        seeds: Runs among them that differ in their seed alone, under the name of each such group.
+    """
+    table = Table(title=title(split), caption=note(seeds))
     for column in _SCORES:
         table.add_column(column, justify="left" if column in COLUMNS[:WORDS] else "right", no_wrap=column == "accuracy")
-    for result in results:
-        for row in rows(result):
+    sections = [rows(result) for result in results]
+    sections += [seed_rows(name, of_seeds) for name, of_seeds in seeds.items()]
+    for section in sections:
+        for row in section:
             table.add_row(*(row[COLUMNS.index(column)] for column in _SCORES))
         table.add_section()
     return table

@@ -49,6 +49,12 @@ def spoilt(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def test_a_list_that_another_program_holds_is_named(spoilt: Path) -> None:
+    Path("audit/exclude.csv").mkdir(parents=True)  # as little to be replaced as a table open in Excel
+    told = call("fer/audit/__main__.py", "data=fer2013", f"data.root={spoilt}", "labels=false")
+    refused(told, "exclude.csv", "cannot be written", "close it where it is open")
+
+
 @pytest.fixture(scope="module")
 def findings(spoilt: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("audited") / "audit"

@@ -19,6 +19,7 @@ from fer.data.datamodule import FaceDataModule
 from fer.data.faces import Faces
 from fer.experiment import Experiment
 from tests.conftest import composed
+from tests.test_experiment import SMALL, experiment
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,16 @@ def events(run: Path) -> EventAccumulator:
     accumulator = EventAccumulator(str(run), size_guidance={"tensors": 0, "images": 0, "scalars": 0})
     accumulator.Reload()
     return accumulator
+
+
+def test_pictures_are_drawn_of_the_best_epochs_and_of_the_last(tiny_folder: Path) -> None:
+    still = ("model.network.batch_norm=false", "optim.lr=1e-12", "trainer.max_epochs=4")  # no epoch beats the first
+    experiment(composed(*SMALL, *still), tiny_folder, "run").run()
+    found = EventAccumulator("run", size_guidance={"tensors": 0, "images": 0})
+    found.Reload()
+    for tag in ("validation/confusion matrix", "validation/surest mistakes"):
+        assert [event.step for event in found.Images(tag)] == [1, 4]
+    assert [event.step for event in found.Tensors("validation/happy")] == [1, 2, 3, 4]
 
 
 def test_a_network_that_cannot_be_traced_has_no_graph(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,14 +9,16 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from fer.checkpoint import read_checkpoint
 from fer.config import TrainConfig, checked
 from fer.data.faces import Faces
 from fer.data.sources import read_source
 from fer.errors import FerError
-from fer.evaluation import Evaluator
+from fer.evaluation import Evaluator, Result
 from fer.prediction import ten_views
+from fer.result_table import seed_rows
 from fer.runs import read_config, read_metrics, write_json
 from fer.weights import open_run
 from tests.conftest import Sweep, call, command, quick, refused, run_of
@@ -39,6 +41,10 @@ def figures(folder: Path, split: str = "test") -> dict[str, Any]:
     return content
 
 
+def open_scores(sweep: Sweep, model: str) -> Result:
+    return Evaluator("test", "cpu").score(open_run(run_of(sweep, model)))
+
+
 def test_a_sweep_gives_one_table_and_a_report_for_each_run(evaluated: Sweep) -> None:
     assert evaluated.told.status == 0, evaluated.told.err
     assert evaluated.told.out.count("test split, with 95 % intervals") == 1
@@ -54,6 +60,33 @@ def test_a_sweep_gives_one_table_and_a_report_for_each_run(evaluated: Sweep) -> 
         shown = f"{100 * scores['accuracy']:.2f} [{100 * low:.2f}, {100 * high:.2f}]"
         assert shown in evaluated.told.out
         assert f"| {run_of(evaluated, model).name} | plain | 48 | {shown} |" in table
+
+
+def test_seeds_of_one_configuration_stand_in_the_table_as_mean_and_deviation(evaluated: Sweep) -> None:
+    one, other = (open_scores(evaluated, model) for model in ("cnn10", "cnn12"))
+    row = seed_rows("cnn10", [one, other])[0]
+    plain = [scores.scores["plain"] for scores in (one, other)]
+    middle = 50 * (plain[0].accuracy + plain[1].accuracy)
+    apart = 100 * abs(plain[0].accuracy - plain[1].accuracy) / 2**0.5  # of two numbers
+    assert row[:4] == ("cnn10, 2 seeds", "plain", "48", f"{middle:.2f} ± {apart:.2f}")
+    assert len(seed_rows("cnn10", [one, other])) == 6
+
+
+def test_a_sweep_over_seeds_is_told_as_one(tiny_sweep: Sweep) -> None:
+    for seed in (0, 1):
+        folder = Path(f"sweep/seed{seed}")
+        shutil.copytree(run_of(tiny_sweep, "cnn10"), folder)
+        config = read_config(folder)
+        config.seed = seed
+        OmegaConf.save(config, folder / "config.yaml")
+    shutil.copytree(run_of(tiny_sweep, "cnn12"), "sweep/other")
+    told = call("evaluate.py", "run=sweep", "split=val")
+    assert told.status == 0, told.err
+    rows = [line for line in Path("sweep/evaluation-val.md").read_text().splitlines() if "2 seeds" in line]
+    assert [row.split(" | ")[1] for row in rows][:3] == ["plain", "flip", "ten"]
+    assert all(row.startswith("| cnn10, 2 seeds |") and " ± 0.00 | " in row for row in rows)
+    assert "±: sample standard deviation over seeds" in Path("sweep/evaluation-val.md").read_text()
+    assert "cnn10, 2 seeds" in " ".join(told.out.split())
 
 
 def test_runs_that_hold_out_other_pictures_are_not_averaged(tiny_sweep: Sweep) -> None:

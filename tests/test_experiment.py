@@ -106,6 +106,29 @@ def test_the_mean_of_the_weights_is_what_validates_and_what_stays(tiny_folder: P
     assert torch.equal(open_run(Path("run")).trained.model.state_dict()["network.head.weight"], mean[name])
 
 
+def test_a_picture_that_another_program_holds_stops_no_training(
+    tiny_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Path("run/curves.png").mkdir(parents=True)  # as little to be replaced as an open file on Windows
+    metrics = experiment(composed(*SMALL, "trainer.max_epochs=1"), tiny_folder, "run").run()
+    assert metrics["status"] == "finished"
+    assert "curves.png cannot be written" in caplog.text
+
+
+def test_a_gpu_that_pytorch_cannot_use_is_told_of(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = composed(*SMALL, "trainer.accelerator=auto")
+    monkeypatch.setattr("fer.device.shutil.which", lambda name: name if name == "nvidia-smi" else None)
+    monkeypatch.setattr(torch.version, "cuda", None)
+    experiment(config, tiny_folder, "run")
+    assert "There is an NVIDIA GPU here" in caplog.text
+    caplog.clear()
+    monkeypatch.setattr("fer.device.shutil.which", lambda name: None)
+    experiment(config, tiny_folder, "other")
+    assert "NVIDIA" not in caplog.text
+
+
 def test_a_table_that_another_program_holds_stops_no_training(
     tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -26,6 +26,11 @@ def test_what_an_experiment_builds_on_comes_with_the_program(name: str) -> None:
         assert path is None or (ROOT / path).is_file()
 
 
+def test_a_custom_cnn_sees_pictures_as_large_as_they_are_read() -> None:
+    assert composed("model=cnn16", "data.size=96").model.input.size == 96
+    assert composed("model=mnv2", "data.size=96").model.input.size == 128  # its backbone knows pictures of its own size
+
+
 def test_the_ingredients_take_equally_many_steps() -> None:
     faces = {True: 38358, False: 28709}  # of FER2013, with and without its oversampled copies
     steps = []

@@ -61,6 +61,22 @@ def test_every_picture_gets_the_mean_opinion_of_ten_views(pictures: Path, tiny_f
     assert "new/table.csv: 12 pictures, by cnn10" in told.stdout
 
 
+def test_the_views_are_the_users_choice(pictures: Path, tiny_faces: Faces, tiny_sweep: Sweep) -> None:
+    (pictures / "notes.txt").unlink()
+    run = run_of(tiny_sweep, "cnn10")
+    model = open_run(run).trained.model
+    for views in ("plain", "flip"):
+        told = call(SCRIPT, f"run={run}", f"pictures={pictures}", f"views={views}")
+        assert told.status == 0, told.err
+        rows = read(Path("predictions.csv"))
+        numbers = [int(Path(row["picture"]).stem) for row in rows]
+        faces = torch.from_numpy(tiny_faces.images[numbers].copy())[:, None]
+        expected = predict(model, [faces], torch.device("cpu"), None)[views].softmax(1).numpy()
+        found = np.array([[float(row[name]) for name in tiny_faces.classes] for row in rows])
+        np.testing.assert_allclose(found, expected, atol=0.02)
+    refused(call(SCRIPT, f"run={run}", f"pictures={pictures}", "views=five"), "views", "five", "plain, flip, ten")
+
+
 def test_an_archive_and_a_single_picture_are_read_too(pictures: Path, tiny_sweep: Sweep) -> None:
     (pictures / "notes.txt").unlink()
     with zipfile.ZipFile("pictures.zip", "w") as archive:

@@ -27,6 +27,7 @@ def test_the_first_command_learns_emotions() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals to groups of processes are POSIX's")
 def test_two_processes_train_together_and_write_once() -> None:
     two = ("trainer.accelerator=cpu", "trainer.devices=2", "trainer.progress_bar=true")
     result = command("train.py", "model=cnn10", "model.network.width=0.25", "trainer.max_epochs=1", *two, timeout=200)

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import shutil
 import signal
 from pathlib import Path
@@ -28,7 +27,7 @@ class StopAt(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if trainer.global_step == self.step:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +116,7 @@ def test_a_validation_that_is_stopped_is_done_again_as_a_whole(tiny_folder: Path
 def test_a_stop_is_saved_however_often_ctrl_c_is_pressed(tiny_folder: Path) -> None:
     class Impatient(Callback):
         def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     stopped = experiment(composed(*SMALL), tiny_folder, "stopped")
     stopped.trainer.callbacks[:0] = [StopAt(2), Impatient()]  # type: ignore[attr-defined]

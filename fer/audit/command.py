@@ -40,7 +40,11 @@ def audit(plain: DictConfig) -> None:
         make_folder(folder, "choose another with folder=path")
         findings = look(faces, config.threshold, config.labels, config.seed)
         votes = _agreement(config, findings)
-        _write(findings, votes, kinds, folder)
+        try:
+            _write(findings, votes, kinds, folder)
+        except OSError as error:  # open in Excel, say
+            reason = f"cannot be written ({error.strerror}); close it where it is open"
+            raise FerError(f"'{error.filename2 or error.filename}' {reason}") from error
     except Exception as error:  # reported like any other, by its sentence or with its traceback
         report(error)
         return

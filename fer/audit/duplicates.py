@@ -1,4 +1,4 @@
-"""Pictures that stand in a data set more than once, byte for byte or nearly."""
+"""Pictures that stand in a data set more than once, pixel by pixel or nearly."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -64,8 +64,8 @@ def _pictures(findings: Findings) -> Callable[[int], str]:
 def _headlines(findings: Findings) -> list[tuple[str, str, str]]:
     leaks = findings.leaks()
     found = [
-        ("Test pictures seen in training", f"{len(leaks['test in train']):,}", "byte for byte"),
-        ("Validation pictures seen in training", f"{len(leaks['val in train']):,}", "byte for byte"),
+        ("Test pictures seen in training", f"{len(leaks['test in train']):,}", "pixel by pixel"),
+        ("Validation pictures seen in training", f"{len(leaks['val in train']):,}", "pixel by pixel"),
         (
             "Identical pictures",
             f"{sum(map(len, findings.identical)):,}",

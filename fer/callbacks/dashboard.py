@@ -10,7 +10,7 @@ from typing import Any, cast
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from numpy.typing import NDArray
@@ -40,10 +40,12 @@ class Dashboard(Callback):
 
     Args:
         data: The data module, for the faces behind the pictures.
+        best: What keeps the best checkpoint, and so knows which epochs are worth a picture.
     """
 
-    def __init__(self, data: FaceDataModule) -> None:
+    def __init__(self, data: FaceDataModule, best: ModelCheckpoint) -> None:
         self.data = data
+        self.best = best
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Show the layout, the graph and how training faces are augmented."""
@@ -74,21 +76,34 @@ class Dashboard(Callback):
         return raw, np.stack(copies, axis=1), [faces.classes[label] for label in labels]
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Show the confusion matrix, the surest mistakes and the precision-recall curves of this epoch."""
+        """Show the precision-recall curves of this epoch; of the best ones and the last, confusions and mistakes too.
+
+        These two are drawn in half a second, for which a GPU would wait behind every epoch.
+        """
         writer = _writer(trainer)
         if writer is None or trainer.state.fn != TrainerFn.FITTING:
             return
         logits, labels = (tensor.cpu() for tensor in cast(EmotionClassifier, pl_module).evaluated())
         probabilities = logits.softmax(dim=1)
         classes, step = self.data.faces["val"].classes, trainer.current_epoch + 1
+        for label, name in enumerate(classes):
+            writer.add_pr_curve(f"validation/{name}", labels == label, probabilities[:, label], step)
+        if not (self._improved(trainer) or step == trainer.max_epochs):
+            return
         counts = multiclass_confusion_matrix(logits, labels, len(classes))
         matrix = confusion_matrix(counts.numpy(), classes)
         writer.add_image("validation/confusion matrix", rgb_array(matrix), step, dataformats="HWC")
         images = self.data.faces["val"].images
         gallery = mistakes(images, labels.numpy(), probabilities.numpy(), classes)
         writer.add_image("validation/surest mistakes", rgb_array(gallery), step, dataformats="HWC")
-        for label, name in enumerate(classes):
-            writer.add_pr_curve(f"validation/{name}", labels == label, probabilities[:, label], step)
+
+    def _improved(self, trainer: L.Trainer) -> bool:
+        """Return whether no epoch before was as good; its checkpoint is written after this."""
+        best, monitor = self.best.best_model_score, cast(str, self.best.monitor)
+        if best is None:
+            return True
+        now = trainer.callback_metrics[monitor]
+        return bool(now > best if self.best.mode == "max" else now < best)
 
 
 def _writer(trainer: L.Trainer) -> SummaryWriter | None:

@@ -4,6 +4,7 @@ import time
 from typing import Any, cast
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.callbacks.progress.rich_progress import RichProgressBarTheme
 
@@ -32,7 +33,9 @@ class Throughput(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count the batch."""
+        """Count the batch; the epoch's last one when the device has done it, and all before it."""
+        if trainer.is_last_batch and pl_module.device.type != "cpu":
+            torch.accelerator.synchronize(pl_module.device)
         self.images += len(batch[1]) * trainer.world_size
         self.batches += 1
         now = time.perf_counter()

@@ -1,6 +1,7 @@
 """The LightningDataModule: reads, oversamples, augments and batches."""
 
 import logging
+import multiprocessing
 import signal
 from collections.abc import Sequence
 from dataclasses import replace
@@ -192,7 +193,11 @@ class FaceDataModule(L.LightningDataModule):
         wanted = self.config.num_workers
         if wanted != "auto":
             return int(wanted)
-        return min(8, cpu_cores()) if self._on_gpu() else 0
+        if self.trainer is None or self.trainer.strategy.root_device.type == "cpu":
+            return 0
+        # each that is not forked starts a Python of its own, in seconds and with half a gigabyte
+        most = 8 if multiprocessing.get_start_method() == "fork" else 2
+        return max(1, min(most, cpu_cores() // self.trainer.num_devices))
 
     def state_dict(self) -> dict[str, Any]:
         """Return how far the epoch was, for a checkpoint in its middle."""

@@ -3,9 +3,13 @@
 import multiprocessing
 import os
 import signal
+import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import albumentations as A
+import lightning as L
 import numpy as np
 import pytest
 import torch
@@ -54,6 +58,7 @@ def test_evaluation_keeps_order_and_the_incomplete_batch() -> None:
     assert rows == [[0, 1, 2], [3, 4, 5], [6]]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there a signal from another process ends the process")
 def test_a_terminals_ctrl_c_leaves_the_workers_to_the_training(tiny_folder: Path) -> None:
     options = ("data.num_workers=2", "data.batch_size=4", "data.oversample.enabled=false")
     data = FaceDataModule(composed("data=fer2013", f"data.root={tiny_folder}", *options).data, [], seed=0)
@@ -67,6 +72,21 @@ def test_a_terminals_ctrl_c_leaves_the_workers_to_the_training(tiny_folder: Path
         assert worker.pid is not None
         os.kill(worker.pid, signal.SIGINT)
     assert len([*batches]) == len(data.train_dataloader()) - 2
+
+
+def test_a_gpu_gets_as_many_workers_as_are_cheap(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def workers(device: str, method: str, cores: int, devices: int) -> int:
+        monkeypatch.setattr("fer.data.datamodule.multiprocessing.get_start_method", lambda: method)
+        monkeypatch.setattr("fer.data.datamodule.cpu_cores", lambda: cores)
+        data = FaceDataModule(composed("data=fer2013", f"data.root={tiny_folder}").data)
+        strategy = SimpleNamespace(root_device=torch.device(device))
+        data.trainer = cast(L.Trainer, SimpleNamespace(strategy=strategy, num_devices=devices))
+        return data._workers()
+
+    assert workers("cpu", "fork", 16, 1) == 0  # they would only take cores from the network
+    assert [workers("cuda", "fork", cores, 1) for cores in (1, 4, 16)] == [1, 4, 8]
+    assert [workers("cuda", "fork", 16, devices) for devices in (4, 32)] == [4, 1]
+    assert [workers(device, "spawn", 16, 1) for device in ("cuda", "mps")] == [2, 2]
 
 
 def test_an_epoch_of_few_steps_is_told_of(tiny_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
