@@ -20,11 +20,8 @@ def validate(config: TrainConfig) -> None:
     choose(config.trainer.precision, ("auto", "32-true", "bf16-mixed", "16-mixed"), "trainer.precision")
     if config.trainer.compile and config.model.network.get("remember"):
         raise FerError("trainer.compile: does nothing for a head on remembered features; leave one of the two out")
-    if config.optim.mixup is not None:
-        if config.model.network.get("remember"):
-            raise FerError("optim.mixup: makes every face a new one, which leaves nothing to remember; set it to null")
-        if config.data.name == "ferplus" and config.data.target == "multi_target":
-            raise FerError("optim.mixup: mixes shares, and data.target=multi_target has none; take cross_entropy")
+    if config.optim.mixup is not None and config.model.network.get("remember"):
+        raise FerError("optim.mixup: makes every face a new one, which leaves nothing to remember; set it to null")
     epochs = config.trainer.max_epochs
     if epochs != "auto" and (type(epochs) is not int or epochs < 1):
         raise FerError(f"trainer.max_epochs: '{epochs}' is neither 'auto' nor a positive number")

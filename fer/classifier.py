@@ -19,7 +19,7 @@ from fer.config import OptimConfig
 from fer.data.batches import Batch
 from fer.distill import Teacher
 from fer.errors import FerError
-from fer.mixup import mixed
+from fer.mixup import mixed, mixed_targets
 from fer.muon import Muon
 
 
@@ -137,13 +137,14 @@ class EmotionClassifier(L.LightningModule):
     def learned(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the objective of one batch, and the logits, float32 (N, C): what of a step is not bookkeeping."""
         faces, _, targets = batch if len(batch) == 3 else (*batch, batch[1])
+        share = None
         if self.optim.mixup is not None:
-            faces, targets = mixed(faces, targets, len(self.classes), self.optim.mixup)
+            faces, share = mixed(faces, self.optim.mixup)
         logits = self(faces)
-        return self._objective(faces, logits, targets), logits
+        return self._objective(faces, logits, targets, share), logits
 
-    def _objective(self, faces: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the cross-entropy with smoothing and weights, the teacher's opinion mixed in.
+    def _objective(self, faces: Tensor, logits: Tensor, targets: Tensor, share: Tensor | None) -> Tensor:
+        """Return the cross-entropy with smoothing and weights, neighbours' targets and the teacher's opinion mixed in.
 
         Args:
             faces: uint8, (N, 1, H, W).
@@ -151,10 +152,13 @@ class EmotionClassifier(L.LightningModule):
             targets: int64 (N,), labels; float (N, C), shares that sum to one; or bool (N, C), classes that are all
                 right, of which the likeliest counts, so that the loss is the negative logarithm of the largest of
                 their probabilities (Barsoum et al., 2016).
+            share: How much of its neighbour every face shows, (N,); None without mixup.
         """
         options: Any = {"weight": self._weights, "label_smoothing": self.optim.label_smoothing}
         if targets.dtype == torch.bool:
             targets = logits.detach().masked_fill(~targets, -math.inf).argmax(dim=1)
+        if share is not None:
+            targets = mixed_targets(targets, len(self.classes), share)
         if self.teacher is not None:
             targets = self.teacher.mixed(faces, targets)
         if not targets.is_floating_point():

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.distributions import Beta
 
 
-def mixed(faces: Tensor, targets: Tensor, num_classes: int, alpha: float) -> tuple[Tensor, Tensor]:
+def mixed(faces: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
     """Mix every face of a batch with its neighbour, by a share of its own.
 
     The face keeps at least half of itself, so that its label stays what the mixture shows most of; torchvision's
@@ -14,18 +14,30 @@ def mixed(faces: Tensor, targets: Tensor, num_classes: int, alpha: float) -> tup
 
     Args:
         faces: uint8, (N, 1, H, W), in random order.
-        targets: int64 (N,), labels, or float (N, C), shares that sum to one.
-        num_classes: C.
         alpha: Of the beta distribution that the shares come from: 0.2 leaves most faces nearly alone, 1 draws
             evenly. Above 0.
 
     Returns:
-        Faces, uint8 (N, 1, H, W), and targets, float32 (N, C).
+        Faces, uint8 (N, 1, H, W), and the neighbours' shares in them, float32 (N,), at most a half.
+    """
+    share = Beta(alpha, alpha).sample((len(faces),))  # drawn on the CPU: not every device can
+    share = torch.minimum(share, 1 - share).to(faces.device)
+    mixture = faces.float().lerp_(faces.roll(1, 0).float(), share.view(-1, 1, 1, 1)).round_()
+    return mixture.to(torch.uint8), share
+
+
+def mixed_targets(targets: Tensor, num_classes: int, share: Tensor) -> Tensor:
+    """Mix the targets of a batch as its faces were.
+
+    Args:
+        targets: int64 (N,), labels, or float (N, C), shares that sum to one.
+        num_classes: C.
+        share: The neighbours' shares, (N,).
+
+    Returns:
+        Float32 (N, C).
     """
     if not targets.is_floating_point():
         targets = F.one_hot(targets, num_classes)
     targets = targets.float()
-    share = Beta(alpha, alpha).sample((len(faces),))  # drawn on the CPU: not every device can
-    share = torch.minimum(share, 1 - share).to(faces.device)
-    mixture = faces.float().lerp_(faces.roll(1, 0).float(), share.view(-1, 1, 1, 1)).round_()
-    return mixture.to(torch.uint8), targets.lerp(targets.roll(1, 0), share.view(-1, 1))
+    return targets.lerp(targets.roll(1, 0), share.view(-1, 1))

@@ -143,7 +143,7 @@ def quick(root: Path) -> tuple[str, ...]:
 @pytest.fixture
 def no_dashboard(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train without TensorBoard's pictures: most of a tiny run's time, and tested elsewhere."""
-    monkeypatch.setattr("fer.experiment.Dashboard", lambda data: Callback())
+    monkeypatch.setattr("fer.experiment.Dashboard", lambda *_: Callback())
 
 
 class Sweep(NamedTuple):
