@@ -1,6 +1,8 @@
 """Online albumentations: which faces are transformed, and how the draws repeat."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any, Protocol, runtime_checkable
 
 import albumentations as A
 import numpy as np
@@ -32,6 +34,14 @@ def augmented_classes(
     return emotion_indices(classes, key, known)
 
 
+@runtime_checkable
+class Batched(Protocol):
+    """A transform that takes a whole batch, with draws of its own for each face."""
+
+    def each(self, faces: NDArray[np.uint8], draw: np.random.Generator) -> NDArray[np.uint8]:
+        """Return faces, uint8 (N, H, W), transformed."""
+
+
 class Augmenter:
     """Transforms the faces of some classes, one draw a face.
 
@@ -44,8 +54,7 @@ class Augmenter:
     """
 
     def __init__(self, transforms: Sequence[A.BasicTransform | A.BaseCompose], classes: Sequence[int]) -> None:
-        # one grey channel is what the faces have: shape checks and conversions would only cost time
-        self.compose = A.Compose(list(transforms))
+        self.transforms = list(transforms)
         self.classes = np.asarray(classes, dtype=np.int64)
         self.idle = not transforms or not len(self.classes)
 
@@ -59,8 +68,27 @@ class Augmenter:
         """
         if self.idle:
             return images
-        self.compose.set_random_seed(seed)
+        rows = np.flatnonzero(np.isin(labels, self.classes))
+        faces, seeds = images[rows], iter(np.random.SeedSequence(seed).generate_state(len(self.transforms)).tolist())
+        for batched, group in groupby(self.transforms, lambda transform: isinstance(transform, Batched)):
+            for_batch = self._batched if batched else self._one_by_one
+            faces = for_batch(list(group), faces, seeds)
         result = images.copy()
-        for row in np.flatnonzero(np.isin(labels, self.classes)):
-            result[row] = self.compose(image=images[row, :, :, None])["image"][:, :, 0]
+        result[rows] = faces
         return result
+
+    @staticmethod
+    def _batched(transforms: Sequence[Any], faces: NDArray[np.uint8], seeds: Iterator[int]) -> NDArray[np.uint8]:
+        for transform, seed in zip(transforms, seeds, strict=False):
+            faces = transform.each(faces, np.random.default_rng(seed))
+        return faces
+
+    @staticmethod
+    def _one_by_one(transforms: Sequence[Any], faces: NDArray[np.uint8], seeds: Iterator[int]) -> NDArray[np.uint8]:
+        for transform, seed in zip(transforms, seeds, strict=False):
+            transform.set_random_seed(seed)
+        for row, face in enumerate(faces[..., None]):
+            for transform in transforms:  # called one by one, they take four fifths of what a Compose of them does
+                face = transform(image=face)["image"]
+            faces[row] = face[:, :, 0]
+        return faces

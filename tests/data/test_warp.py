@@ -1,12 +1,13 @@
 """The fast transforms do to a face what their names say, and nothing more."""
 
+import albumentations as A
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from fer.data.augment import Augmenter
-from fer.data.warp import Erase, Warp
+from fer.data.warp import Amounts, Erase, Warp
 
 
 def ramp() -> NDArray[np.uint8]:
@@ -14,18 +15,31 @@ def ramp() -> NDArray[np.uint8]:
     return np.asarray(2 * rows + 3 * columns, dtype=np.uint8)[:, :, None]
 
 
+def amounts(angle: float = 0.0, scale: float = 1.0, across: float = 0.0) -> Amounts:
+    return Amounts(np.array([angle]), np.full((1, 2), scale), np.array([[across, 0.0]]))
+
+
 def test_nothing_drawn_changes_nothing() -> None:
     face = ramp()
-    same = Warp(rotation=0, shift=0, zoom=0).apply(face, 0.0, (1.0, 1.0), (0.0, 0.0))
+    same = Warp(rotation=0, shift=0, zoom=0).apply(face, amounts())
     assert np.array_equal(same, face)
     assert same.shape == face.shape
 
 
 def test_a_shift_moves_by_its_share_and_repeats_the_edge() -> None:
     face = ramp()
-    moved = Warp().apply(face, 0.0, (1.0, 1.0), (0.25, 0.0))
+    moved = Warp().apply(face, amounts(across=0.25))
     assert np.array_equal(moved[:, 12:], face[:, :-12])
     assert np.array_equal(moved[:, :12], np.repeat(face[:, :1], 12, axis=1))
+
+
+def test_a_mirror_image_is_exact() -> None:
+    faces = np.random.default_rng(0).integers(0, 256, (50, 48, 48), dtype=np.uint8)
+    still = {"rotation": 0, "shift": 0, "zoom": 0}
+    mirrored = Warp(**still, flip=1.0).each(faces, np.random.default_rng(0))
+    assert np.array_equal(mirrored, faces[:, :, ::-1])
+    some = (Warp(**still, flip=0.5).each(faces, np.random.default_rng(0)) == faces).all((1, 2))
+    assert 0.3 < some.mean() < 0.7
 
 
 def test_rotation_and_zoom_agree_with_opencv_about_the_centre() -> None:
@@ -33,18 +47,16 @@ def test_rotation_and_zoom_agree_with_opencv_about_the_centre() -> None:
     face = np.asarray(cv2.GaussianBlur(noise, (9, 9), 3), dtype=np.uint8)[..., None]
     matrix = cv2.getRotationMatrix2D((23.5, 23.5), -20, 1.25)  # OpenCV turns the other way
     expected = cv2.warpAffine(face, matrix, (48, 48), borderMode=cv2.BORDER_REPLICATE)
-    warped = Warp().apply(face, np.radians(20), (1.25, 1.25), (0.0, 0.0))[:, :, 0]
+    warped = Warp().apply(face, amounts(np.radians(20), 1.25))[:, :, 0]
     assert np.abs(warped.astype(int) - expected).max() <= 1
 
 
 def test_amounts_stay_within_their_limits() -> None:
     warp = Warp(rotation=10, shift=0.1, zoom=0.2, stretch=0.1)
-    warp.set_random_seed(0)
-    drawn = [warp.get_params() for _ in range(500)]
-    assert 9 < np.degrees(max(abs(params["angle"]) for params in drawn)) <= 10
-    assert 0.09 < max(np.abs(params["offset"]).max() for params in drawn) <= 0.1
-    zooms = [np.sqrt(params["scale"][0] * params["scale"][1]) for params in drawn]
-    ratios = [params["scale"][0] / params["scale"][1] for params in drawn]
+    drawn = warp.drawn(np.random.default_rng(0), 500)
+    assert 9 < np.degrees(np.abs(drawn.angle).max()) <= 10
+    assert 0.09 < np.abs(drawn.offset).max() <= 0.1
+    zooms, ratios = np.sqrt(drawn.scale.prod(1)), drawn.scale[:, 0] / drawn.scale[:, 1]
     assert 0.8 <= min(zooms) < 0.82 and 1.18 < max(zooms) <= 1.2
     assert 0.9 <= min(ratios) < 0.92 and 1.08 < max(ratios) <= 1.1
 
@@ -63,9 +75,35 @@ def test_erasing_fills_one_rectangle_of_the_size_asked_for() -> None:
         assert np.array_equal(face, ramp())
 
 
+@pytest.mark.parametrize("transform", [Warp(p=0.5), Erase(p=0.5)])
+def test_a_batch_is_transformed_as_its_faces_would_be(transform: Warp | Erase) -> None:
+    faces = np.random.default_rng(0).integers(0, 256, (400, 48, 48), dtype=np.uint8)
+    before = faces.copy()
+    batch = transform.each(faces, np.random.default_rng(1))
+    assert np.array_equal(faces, before)
+    changed = (batch != faces).any((1, 2))
+    assert 0.4 < changed.mean() < 0.6  # p
+    draw = np.random.default_rng(1)  # drawn again, and applied to one face after another
+    if isinstance(transform, Warp):
+        drawn = transform.drawn(draw, 400)
+        singly = [transform.apply(face[..., None], Amounts(*(x[[n]] for x in drawn))) for n, face in enumerate(faces)]
+    else:
+        boxes = transform.drawn(draw, 400, 48, 48).tolist()
+        singly = [transform.apply(face[..., None], box) for face, box in zip(faces, boxes, strict=True)]
+    assert np.array_equal(batch[changed], np.stack(singly)[changed, :, :, 0])
+
+
+def test_both_work_in_a_pipeline_of_albumentations() -> None:
+    pipeline = A.Compose([A.OneOf([Warp(p=1), Erase(p=1)], p=1)], seed=0)
+    face = ramp()
+    results = [pipeline(image=face)["image"] for _ in range(20)]
+    assert all(result.shape == face.shape and result.dtype == np.uint8 for result in results)
+    assert len({result.tobytes() for result in results}) == 20
+
+
 def test_the_same_seed_draws_the_same_faces() -> None:
     faces, labels = np.repeat(ramp()[None, :, :, 0], 8, axis=0), np.zeros(8, dtype=np.int64)
-    augmenter = Augmenter([Warp(), Erase()], [0])
+    augmenter = Augmenter([A.HorizontalFlip(), Warp(), Erase(), A.RandomBrightnessContrast()], [0])
     first, again, other = (augmenter(faces, labels, seed) for seed in (1, 1, 2))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
