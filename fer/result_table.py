@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
-from types import MappingProxyType
 
 from fer.data.faces import Split
 from fer.errors import FerError
@@ -64,9 +63,7 @@ def _spread(values: Sequence[float], digits: int) -> str:
     return f"{mean(values):.{digits}f} ± {stdev(values):.{digits}f}"
 
 
-def write_results(
-    folder: Path, split: Split, results: Sequence[Result], seeds: Mapping[str, Sequence[Result]] = MappingProxyType({})
-) -> Path:
+def write_results(folder: Path, split: Split, results: Sequence[Result], seeds: Mapping[str, Sequence[Result]]) -> Path:
     """Write `evaluation-<split>.md` into a sweep's folder and return where it lies.
 
     Args:
