@@ -54,8 +54,8 @@ def group(runs: Sequence[Run]) -> list[list[Run]]:
 
 def over_seeds(folders: Sequence[Path]) -> dict[str, list[Path]]:
     """Return those of finished runs that differ in their seed alone, each group under a name that tells it apart."""
-    finished = [(folder, read_metrics(folder)) for folder in folders]
-    groups = group([read_run(folder, metrics) for folder, metrics in finished if metrics and "status" in metrics])
+    measured = [(folder, read_metrics(folder) or {}) for folder in folders]
+    groups = group([read_run(folder, known) for folder, known in measured if known.get("status") == "finished"])
     names = names_apart([first for first, *_ in groups])
     return {
         name: [run.folder for run in members] for name, members in zip(names, groups, strict=True) if len(members) > 1
