@@ -9,20 +9,22 @@ from torch import Tensor, nn
 
 from fer.config import DistillConfig
 from fer.errors import FerError
+from fer.models.fold import fold
 from fer.weights import open_as, origin, warn_of_other_data
 
 
 class Teacher:
     """Trained networks that are asked about the very faces, augmented, that the student sees.
 
-    The opinion of several is the mean of their probabilities.
+    Of several, every batch asks one that is drawn: over the steps, what is learned is their mean opinion, since the
+    cross-entropy is linear in its targets, and learning from many costs no more than from one.
 
     Asking anew for every augmented face teaches better than one answer for each picture (Beyer et al., 2022,
     "Knowledge distillation: A good teacher is patient and consistent"), and costs a small network's forward pass.
     No modules of the student's, so that they are neither trained nor saved with it.
 
     Args:
-        models: Each maps uint8 (N, 1, H, W) to logits (N, C).
+        models: Each maps uint8 (N, 1, H, W) to logits (N, C). They are changed: frozen, with their batch norms folded.
         share: What the opinion counts, from 0 to 1; the label counts the rest.
         record: What a run notes of its teacher, or a list of that for several.
     """
@@ -31,6 +33,8 @@ class Teacher:
         self, models: Sequence[nn.Module], share: float, record: dict[str, Any] | list[dict[str, Any]]
     ) -> None:
         self.models = [model.eval().requires_grad_(False) for model in models]
+        for model in self.models:
+            fold(model)
         self.share = share
         self.record = record
 
@@ -41,7 +45,7 @@ class Teacher:
 
     @torch.no_grad()
     def mixed(self, faces: Tensor, targets: Tensor) -> Tensor:
-        """Mix the targets with the teachers' probabilities.
+        """Mix the targets with a teacher's probabilities; which of several, torch's global generator draws.
 
         Args:
             faces: As the student sees them, uint8 (N, 1, H, W).
@@ -50,7 +54,9 @@ class Teacher:
         Returns:
             float32 (N, C), shares that sum to one.
         """
-        opinion = torch.stack([model(faces).float().softmax(dim=1) for model in self.models]).mean(dim=0)
+        count = len(self.models)
+        asked = self.models[0 if count == 1 else int(torch.randint(count, ()))]
+        opinion = asked(faces).float().softmax(dim=1)
         if not targets.is_floating_point():
             targets = F.one_hot(targets, opinion.shape[1])
         return torch.lerp(targets.float(), opinion, self.share)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fer.build import build_model
 from fer.checkpoint import load_trained
 from fer.classifier import EmotionClassifier
 from fer.config import DistillConfig, OptimConfig, TrainConfig, checked
@@ -18,7 +19,7 @@ from fer.labels import EMOTIONS
 from fer.leaderboard import collect, rows
 from fer.runs import read_config, read_environment
 from fer.weights import halved, open_run, save_weights
-from tests.conftest import Sweep, call, quick, refused, run_of
+from tests.conftest import Sweep, call, composed, quick, refused, run_of
 
 
 class Opinion(nn.Module):
@@ -51,10 +52,30 @@ class Logits(nn.Module):
         return self.logits.expand(len(faces), -1)
 
 
-def test_the_opinion_of_several_is_the_mean_of_their_probabilities() -> None:
+def test_of_several_every_batch_asks_one_and_all_of_them_are_asked() -> None:
     sure = Logits(torch.tensor([0.0, 0, 0, 0, 0, 0, 1e9]))
-    expected = torch.tensor([[0, 0, 0.25, 0.25, 0, 0, 0.5]])
-    assert torch.allclose(Teacher([Opinion(), sure], 1.0, {}).mixed(faces(1), torch.tensor([0])), expected)
+    teacher = Teacher([Opinion(), sure], 1.0, {})
+    torch.manual_seed(0)
+    said = [teacher.mixed(faces(2), torch.tensor([0, 0])) for _ in range(400)]
+    undecided, certain = torch.tensor([0, 0, 0.5, 0.5, 0, 0, 0]), torch.eye(7)[6]
+    assert all(torch.equal(rows, undecided.expand(2, 7)) or torch.equal(rows, certain.expand(2, 7)) for rows in said)
+    assert torch.allclose(torch.stack(said).mean(dim=(0, 1)), (undecided + certain) / 2, atol=0.05)
+    torch.manual_seed(0)  # as a resumed run draws what an uninterrupted one would have
+    assert all(torch.equal(teacher.mixed(faces(2), torch.tensor([0, 0])), rows) for rows in said[:50])
+
+
+@pytest.mark.parametrize("model", ["cnn12", "mnv2_ft"])
+def test_a_teacher_says_the_same_without_its_batch_norms(model: str) -> None:
+    torch.manual_seed(0)
+    network = build_model(composed(f"model={model}", "model.weights=null").model, 7)
+    network(torch.randint(0, 256, (8, 1, 48, 48), dtype=torch.uint8))  # statistics that are not zero and one
+    network.eval()
+    batch = torch.randint(0, 256, (4, 1, 48, 48), dtype=torch.uint8)
+    with torch.no_grad():
+        expected = network(batch).softmax(dim=1)
+    teacher = Teacher([network], 1.0, {})
+    assert torch.allclose(teacher.mixed(batch, torch.zeros(4, dtype=torch.int64)), expected, atol=1e-5)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
 
 
 @pytest.mark.parametrize("targets", [torch.tensor([0, 1]), torch.eye(7)[[0, 1]].bool()])

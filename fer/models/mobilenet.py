@@ -1,18 +1,17 @@
 """torchvision's MobileNetV2 as a frozen or partly trained backbone, with a new head."""
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 from torchvision.models.mobilenetv2 import InvertedResidual
 
 from fer.errors import FerError, first_line
+from fer.models.fold import fold
 
 SLICE = 16
 """Faces that go through the frozen blocks together on a CPU. The first blocks' maps of a whole batch do not fit into
@@ -174,17 +173,7 @@ class MobileNet(nn.Module):
         trains = [not set(block.modules()).isdisjoint(self.trained) for block in self.features]
         # how many blocks go in slices; the last never does, since Grad-CAM wants its maps of all faces at once
         self.frozen = [*trains[:-1], True].index(True)
-        for block in self.features.modules():
-            if isinstance(block, nn.Sequential):
-                self._fold(block)
-
-    def _fold(self, block: nn.Sequential) -> None:
-        """Fold the frozen batch norms of a block into the frozen convolutions before them."""
-        for index, (conv, norm) in enumerate(pairwise(block)):
-            kept = conv in self.trained or norm in self.trained
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and not kept:
-                block[index] = fuse_conv_bn_eval(conv.eval(), norm.eval())
-                block[index + 1] = nn.Identity()
+        fold(self.features, self.trained)
 
     @property
     def cam_layer(self) -> nn.Module:
