@@ -1,5 +1,6 @@
 """TensorBoard's own reader must find everything that the README promises."""
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -13,6 +14,7 @@ from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
 from fer.build import build_transforms
+from fer.callbacks import dashboard
 from fer.callbacks.dashboard import _add_graph
 from fer.classifier import EmotionClassifier
 from fer.data.datamodule import FaceDataModule
@@ -56,6 +58,18 @@ def test_pictures_are_drawn_of_the_best_epochs_and_of_the_last(tiny_folder: Path
     for tag in ("validation/confusion matrix", "validation/surest mistakes"):
         assert [event.step for event in found.Images(tag)] == [1, 4]
     assert [event.step for event in found.Tensors("validation/happy")] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("share", "drawn"), [(math.inf, [1, 2, 3]), (0.0, [1, 3])])
+def test_pictures_take_their_share_of_the_time_and_no_more(
+    share: float, drawn: list[int], tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dashboard, "SHARE", share)
+    monkeypatch.setattr(dashboard.Dashboard, "_improved", lambda *_: True)
+    experiment(composed(*SMALL, "trainer.max_epochs=3"), tiny_folder, "run").run()
+    found = EventAccumulator("run", size_guidance={"images": 0})
+    found.Reload()
+    assert [event.step for event in found.Images("validation/confusion matrix")] == drawn
 
 
 def test_a_network_that_cannot_be_traced_has_no_graph(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -20,11 +20,13 @@ class RunCheckpoint(ModelCheckpoint):
 
     Without a monitor, what it writes is there to go on from, and it leaves epochs out that take less than twenty times
     as long as writing does: on a GPU every epoch of a small network would wait for it. A run that is killed then
-    repeats the last few of them; one that is stopped is written at once.
+    repeats the last few of them; one that is stopped is written at once. With a monitor it writes the network alone,
+    and not what only going on with the training would need, which is twice as large.
     """
 
     _written = 0.0
     _cost = 0.0
+    _writing = False
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the epoch's checkpoint where it is due."""
@@ -38,6 +40,19 @@ class RunCheckpoint(ModelCheckpoint):
         ends = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
         due = ends or SHARE * (time.perf_counter() - self._written) >= self._cost
         return bool(trainer.strategy.broadcast(due))  # all processes take part in writing
+
+    def _save_checkpoint(self, trainer: L.Trainer, filepath: str) -> None:
+        self._writing = True
+        try:
+            super()._save_checkpoint(trainer, filepath)
+        finally:
+            self._writing = False
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Leave out what the best network does not need, behind the callback that puts the averaged weights in."""
+        if self._writing and self.monitor is not None:
+            for name in ("optimizer_states", "current_model_state"):
+                checkpoint.pop(name, None)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Keep the state before an interruption, but not that of a training which diverged or within a step.

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,6 +15,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
@@ -33,6 +35,7 @@ LAYOUT = {
     "Classes": {"F1 on the validation split": ["Multiline", ["val_f1/.*"]]},
 }
 AUGMENTED_COPIES = 7
+SHARE = 0.05  # of the training's time that the pictures of its best epochs may take
 
 
 class Dashboard(Callback):
@@ -46,6 +49,7 @@ class Dashboard(Callback):
     def __init__(self, data: FaceDataModule, best: ModelCheckpoint) -> None:
         self.data = data
         self.best = best
+        self._drawn = self._cost = 0.0
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Show the layout, the graph and how training faces are augmented."""
@@ -78,7 +82,8 @@ class Dashboard(Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Show the precision-recall curves of this epoch; of the best ones and the last, confusions and mistakes too.
 
-        These two are drawn in half a second, for which a GPU would wait behind every epoch.
+        These two are drawn in half a second, for which a GPU would wait behind every epoch: where epochs are short, not
+        all of the best have them.
         """
         writer = _writer(trainer)
         if writer is None or trainer.state.fn != TrainerFn.FITTING:
@@ -88,14 +93,23 @@ class Dashboard(Callback):
         classes, step = self.data.faces["val"].classes, trainer.current_epoch + 1
         for label, name in enumerate(classes):
             writer.add_pr_curve(f"validation/{name}", labels == label, probabilities[:, label], step)
-        if not (self._improved(trainer) or step == trainer.max_epochs):
-            return
+        if step == trainer.max_epochs or (self._improved(trainer) and self._affordable()):
+            started = time.perf_counter()
+            self._draw(writer, logits, probabilities, labels, step)
+            self._drawn = time.perf_counter()
+            self._cost = self._drawn - started
+
+    def _draw(self, writer: SummaryWriter, logits: Tensor, probabilities: Tensor, labels: Tensor, step: int) -> None:
+        classes = self.data.faces["val"].classes
         counts = multiclass_confusion_matrix(logits, labels, len(classes))
         matrix = confusion_matrix(counts.numpy(), classes)
         writer.add_image("validation/confusion matrix", rgb_array(matrix), step, dataformats="HWC")
         images = self.data.faces["val"].images
         gallery = mistakes(images, labels.numpy(), probabilities.numpy(), classes)
         writer.add_image("validation/surest mistakes", rgb_array(gallery), step, dataformats="HWC")
+
+    def _affordable(self) -> bool:
+        return SHARE * (time.perf_counter() - self._drawn) >= self._cost
 
     def _improved(self, trainer: L.Trainer) -> bool:
         """Return whether no epoch before was as good; its checkpoint is written after this."""
