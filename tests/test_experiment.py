@@ -99,8 +99,7 @@ def test_the_mean_of_the_weights_is_what_validates_and_what_stays(tiny_folder: P
     with Path("run/metrics.csv").open() as file:
         best = max(csv.DictReader(file), key=lambda row: float(row["val/acc"]))
     assert metrics["val"]["loss"] == pytest.approx(float(best["val/loss"]), abs=1e-6)
-    checkpoint = torch.load("run/best.ckpt", weights_only=True)
-    mean, current = checkpoint["state_dict"], checkpoint["current_model_state"]
+    mean, current = weights("run", "best.ckpt"), torch.load("run/last.ckpt", weights_only=True)["current_model_state"]
     name = "network.network.head.weight"
     assert not torch.equal(mean[name], current[name])
     assert torch.equal(open_run(Path("run")).trained.model.state_dict()["network.head.weight"], mean[name])
