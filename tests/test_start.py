@@ -71,8 +71,16 @@ def test_a_backbone_is_freed_behind_a_trained_head() -> None:
     freed.network.load_state_dict(freed.network.grown_from(frozen.network))
     assert torch.allclose(logits(frozen), logits(freed), atol=1e-3)
     assert freed.network.grown_from(freed.network).keys() == freed.network.state_dict().keys()
-    with pytest.raises(ValueError, match="other trained layers"):
+    with pytest.raises(ValueError, match="more of its layers are trained"):
         frozen.network.grown_from(freed.network)
+    with torch.no_grad():
+        for parameter in freed.network.parameters():
+            if parameter.requires_grad:
+                parameter.mul_(1.1)
+    more = mobile(80, "backbone.safetensors")
+    more.network.load_state_dict(more.network.grown_from(freed.network))  # type: ignore[operator]
+    assert torch.allclose(logits(more), logits(freed), atol=1e-3)
+    assert not torch.allclose(logits(more), logits(frozen), atol=1e-2)
     with pytest.raises(ValueError, match="another backbone"):
         mobile(30, None).network.grown_from(frozen.network)  # type: ignore[operator]
 

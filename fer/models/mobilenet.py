@@ -1,6 +1,7 @@
 """torchvision's MobileNetV2 as a frozen or partly trained backbone, with a new head."""
 
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -196,9 +197,10 @@ class MobileNet(nn.Module):
             yield self.backbone_lr, backbone
 
     def grown_from(self, other: nn.Module) -> dict[str, Tensor]:
-        """Return a state with which this network computes what one with the same or a wholly frozen backbone does.
+        """Return a state with which this network computes what another does, of which no more is trained.
 
-        Training the head first and some of the backbone then spares the backbone the gradients of a random head.
+        Training the head first, and then more and more of the backbone, spares the backbone the gradients of a random
+        head.
 
         Raises:
             ValueError: If it is no such network, or another backbone lies behind its head.
@@ -210,16 +212,20 @@ class MobileNet(nn.Module):
         own, known = self.state_dict(), other.state_dict()
         if set(own) == set(known):
             return known
-        if other.trained:
-            raise ValueError("it has other trained layers")
-        for name, layer in self.features.named_modules(prefix="features"):
-            # only what is folded here, and so has a bias, is there the same; files hold it in half precision
-            folded = isinstance(layer, nn.Conv2d) and layer.bias is not None
-            if folded and not torch.allclose(own[f"{name}.weight"], known[f"{name}.weight"], rtol=1e-2, atol=1e-2):
-                raise ValueError(
-                    "its head was trained on another backbone; start from a run of experiment=frozen on yours"
-                )
-        return {**own, **{name: value for name, value in known.items() if name.startswith("head.")}}
+        if len(other.trained) > len(self.trained):
+            raise ValueError("more of its layers are trained")
+        same = deepcopy(self.features)
+        fold(same)
+        folded = same.state_dict()
+        for name, layer in other.features.named_modules():
+            if isinstance(layer, nn.Conv2d) and layer.bias is not None:  # frozen there, with its batch norm in it
+                # files hold it in half precision
+                if not torch.allclose(folded[f"{name}.weight"], layer.weight, rtol=1e-2, atol=1e-2):
+                    raise ValueError(
+                        "its head was trained on another backbone; start from a run of experiment=frozen on yours"
+                    )
+                del known[f"features.{name}.weight"], known[f"features.{name}.bias"]
+        return {**own, **known}
 
     def forward(self, x: Tensor) -> Tensor:
         """Map pictures, float (N, 3, H, W), to logits (N, num_classes)."""
