@@ -99,9 +99,10 @@ def in_a_bare_loop(experiment: Experiment, steps: int) -> list[float]:
     for _ in range(steps + 10):
         start = time.perf_counter()
         with torch.autocast(device.type, low, enabled=low is not None):
-            loss, _ = module.learned(batch)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+            loss = module.learned(batch)
+        if module.replayed is None:
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
         if config.trainer.gradient_clip:
             nn.utils.clip_grad_norm_(parameters, config.trainer.gradient_clip)
         optimizer.step()

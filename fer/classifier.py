@@ -11,8 +11,6 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
-from torchmetrics import MeanMetric, Metric, MetricCollection
-from torchmetrics.classification import MulticlassAccuracy
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_f1_score
 
 from fer.config import OptimConfig
@@ -21,6 +19,7 @@ from fer.distill import Teacher
 from fer.errors import FerError
 from fer.mixup import mixed, mixed_targets
 from fer.muon import Muon
+from fer.replay import Replayed, replayable
 
 
 @runtime_checkable
@@ -51,6 +50,7 @@ class EmotionClassifier(L.LightningModule):
         model_config: The plain values that rebuild `network`, saved in the checkpoint.
         seed: Seed of dropout and whatever else is drawn on the device, step by step.
         teacher: A trained network to learn from beside the labels.
+        replay: Record the step on a CUDA device and replay it, where the network says that it can be; see `fer.replay`.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class EmotionClassifier(L.LightningModule):
         model_config: Mapping[str, Any] | None = None,
         seed: int = 0,
         teacher: Teacher | None = None,
+        replay: bool = False,
     ) -> None:
         super().__init__()
         # plain values only: a checkpoint with modules or partials in it does not load with weights_only=True
@@ -71,23 +72,13 @@ class EmotionClassifier(L.LightningModule):
         self.classes = tuple(classes)
         self.seed_base = seed
         self.teacher = teacher
+        self.replay = replay
         weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         # not saved: the objective is no part of the trained model
         self.register_buffer("class_weights", weights, persistent=False)
-        # not synchronised: the progress bar reads them in one process alone, which would wait for ever; and not checked
-        # behind every batch, for which a GPU would have to finish it
-        mean: dict[str, Any] = {"nan_strategy": "disable", "sync_on_compute": False}
-        share: dict[str, Any] = {"average": "micro", "validate_args": False, "sync_on_compute": False}
-        self.train_metrics = MetricCollection(
-            {
-                "loss": MeanMetric(**mean),
-                "objective": MeanMetric(**mean),
-                "acc": MulticlassAccuracy(len(self.classes), **share),
-            }
-        )
-        # in the checkpoint, so that an epoch that was stopped in its middle reports all of its batches (of several
-        # devices, those of the first)
-        self.train_metrics.persistent(True)
+        # loss, objective and share of right answers, summed over the epoch's batches, and their number
+        self.sums = torch.zeros(4)
+        self.replayed: Replayed | None = None
         self.outputs: list[tuple[Tensor, Tensor]] = []
 
     def forward(self, faces: Tensor) -> Tensor:
@@ -95,10 +86,36 @@ class EmotionClassifier(L.LightningModule):
         logits: Tensor = self.network(faces)
         return logits.float()
 
+    @property
+    def replays(self) -> bool:
+        """Whether the steps of this training are recorded and replayed.
+
+        Scaled losses and the gradients of several devices are Lightning's to deal with, between the operations.
+        """
+        trainer, wanted = self.trainer, self.replay and replayable(self.network)
+        return wanted and self.device.type == "cuda" and trainer.world_size == 1 and trainer.precision != "16-mixed"
+
     def on_fit_start(self) -> None:
-        """Have the teacher where the student is."""
+        """Have the teacher and the epoch's sums where the network is."""
+        self.sums = self.sums.to(self.device)
         if self.teacher is not None:
             self.teacher.to(self.device)
+        if self.replays:
+            self.replayed = Replayed(self._with_gradients)
+            if self.teacher is not None:
+                self.teacher.replay()
+
+    def on_fit_end(self) -> None:
+        """Let go of what was recorded, and of the gradients in it."""
+        self.replayed = None
+        self.zero_grad()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the epoch's sums.
+
+        An epoch that was stopped in its middle reports all of its batches (of several devices, those of the first).
+        """
+        checkpoint["sums"] = self.sums.tolist()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Have an epoch that was stopped behind its training validated, as a whole.
@@ -106,6 +123,7 @@ class EmotionClassifier(L.LightningModule):
         Lightning would go on in the middle of a validation, with the batches before it lost, and leave out one that
         was stopped at its very beginning or end.
         """
+        self.sums = torch.tensor(checkpoint["sums"])
         loops = checkpoint["loops"]["fit_loop"]
         epoch, batches = loops["epoch_progress"]["current"], loops["epoch_loop.batch_progress"]
         trained = batches["is_last_batch"] and batches["current"]["completed"] == batches["current"]["ready"]
@@ -124,43 +142,69 @@ class EmotionClassifier(L.LightningModule):
             torch.mps.manual_seed(seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the objective of one batch, and keep its figures."""
-        objective, logits = self.learned(batch)
-        with torch.no_grad():
-            metrics, labels = self.train_metrics, batch[1]
-            # an epoch's batches are equally large
-            _update(metrics["loss"], F.cross_entropy(logits.detach(), labels))
-            _update(metrics["objective"], objective.detach())
-            _update(metrics["acc"], logits.detach(), labels)
-        return objective
+        """Return the objective of one batch."""
+        return self.learned(batch)
 
-    def learned(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the objective of one batch, and the logits, float32 (N, C): what of a step is not bookkeeping."""
-        faces, _, targets = batch if len(batch) == 3 else (*batch, batch[1])
-        share = None
+    def learned(self, batch: Batch) -> Tensor:
+        """Return the objective of one batch, with its gradients where the step is replayed, and keep its figures."""
+        faces, labels, targets = batch if len(batch) == 3 else (*batch, batch[1])
+        share = opinion = None
         if self.optim.mixup is not None:
             faces, share = mixed(faces, self.optim.mixup)
-        logits = self(faces)
-        return self._objective(faces, logits, targets, share), logits
+        if self.teacher is not None:
+            opinion = self.teacher.opinion(faces)
+        step = self._forward if self.replayed is None else self.replayed
+        objective: Tensor = step(faces, labels, targets, share, opinion)
+        return objective
 
-    def _objective(self, faces: Tensor, logits: Tensor, targets: Tensor, share: Tensor | None) -> Tensor:
+    def _with_gradients(self, *batch: Any) -> Tensor:
+        """Return the objective of a batch, and compute its gradients into tensors of their own."""
+        for parameter in self.parameters():
+            parameter.grad = None
+        objective = self._forward(*batch)
+        with torch.autocast(self.device.type, enabled=False):
+            objective.backward()  # type: ignore[no-untyped-call]
+        return objective.detach()
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Compute the gradients, if the step has not done so."""
+        if self.replayed is None:
+            super().backward(loss, *args, **kwargs)
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
+        """Forget the gradients, if they are not this step's already."""
+        if self.replayed is None:
+            super().optimizer_zero_grad(epoch, batch_idx, optimizer)
+
+    def _forward(
+        self, faces: Tensor, labels: Tensor, targets: Tensor, share: Tensor | None, opinion: Tensor | None
+    ) -> Tensor:
+        logits = self(faces)
+        objective = self._objective(logits, targets, share, opinion)
+        with torch.no_grad():
+            loss, right = F.cross_entropy(logits, labels), (logits.argmax(dim=1) == labels).float().mean()
+            # an epoch's batches are equally large
+            self.sums += torch.stack([loss, objective, right, torch.ones_like(loss)])
+        return objective
+
+    def _objective(self, logits: Tensor, targets: Tensor, share: Tensor | None, opinion: Tensor | None) -> Tensor:
         """Return the cross-entropy with smoothing and weights, neighbours' targets and the teacher's opinion mixed in.
 
         Args:
-            faces: uint8, (N, 1, H, W).
             logits: Float32, (N, C).
             targets: int64 (N,), labels; float (N, C), shares that sum to one; or bool (N, C), classes that are all
                 right, of which the likeliest counts, so that the loss is the negative logarithm of the largest of
                 their probabilities (Barsoum et al., 2016).
             share: How much of its neighbour every face shows, (N,); None without mixup.
+            opinion: The teacher's probabilities, float32 (N, C); None without one.
         """
         options: Any = {"weight": self._weights, "label_smoothing": self.optim.label_smoothing}
         if targets.dtype == torch.bool:
             targets = logits.detach().masked_fill(~targets, -math.inf).argmax(dim=1)
         if share is not None:
             targets = mixed_targets(targets, len(self.classes), share)
-        if self.teacher is not None:
-            targets = self.teacher.mixed(faces, targets)
+        if self.teacher is not None and opinion is not None:
+            targets = self.teacher.mixed(targets, opinion)
         if not targets.is_floating_point():
             return F.cross_entropy(logits, targets, **options)
         # torch would divide by the number of faces, and so weigh shares of one otherwise than the same labels
@@ -173,15 +217,16 @@ class EmotionClassifier(L.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's running training figures, as measured while the network was learning."""
-        for name, metric in self.train_metrics.items():
+        for name, figure in zip(("loss", "objective", "acc"), self.sums[:3] / self.sums[3], strict=True):
             # all devices see equally many faces, so the mean of their figures is the figure of all
-            self.log(f"train/{name}", metric.compute(), sync_dist=True)
-        self.train_metrics.reset()
+            self.log(f"train/{name}", figure, sync_dist=True)
+        self.sums.zero_()
         self.log("lr", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
 
     def running(self) -> dict[str, float]:
         """Return loss and accuracy of the training epoch so far, for a progress bar."""
-        return {name: float(self.train_metrics[name].compute()) for name in ("loss", "acc")}
+        loss, _, right, batches = self.sums.tolist()
+        return {"loss": loss / batches, "acc": right / batches} if batches else {}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Keep the logits of one batch."""
@@ -261,15 +306,10 @@ class EmotionClassifier(L.LightningModule):
             return AdamW(groups, lr=self.optim.lr)
         if self.optim.optimizer == "muon":
             low = torch.bfloat16 if str(self.trainer.precision).startswith("bf16") else torch.float32
-            return Muon(groups, self.optim.lr, self.optim.momentum, dtype=low)
+            return Muon(groups, self.optim.lr, self.optim.momentum, dtype=low, replay=self.replays)
         momentum = self.optim.momentum
         # one operation over all tensors, as on a GPU by default; Lightning clips no gradients for the fused one
         return SGD(groups, lr=self.optim.lr, momentum=momentum, nesterov=momentum > 0, foreach=True)
-
-
-def _update(metric: object, *args: object) -> None:
-    # MetricCollection is typed as a ModuleDict, whose values are modules
-    cast(Metric, metric).update(*args)
 
 
 def lr_factor(schedule: str, step: int, total: int, warmup: int) -> float:

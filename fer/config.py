@@ -143,6 +143,7 @@ class TrainerConfig:
     monitor: str = "val/acc"
     channels_last: bool = True
     compile: bool = False
+    cuda_graphs: bool = True
     test: bool = True
     progress_bar: bool = True
 

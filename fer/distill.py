@@ -1,6 +1,7 @@
 """Learning from trained networks: their opinion of every face joins the label (Hinton et al., 2015)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from fer.config import DistillConfig
 from fer.errors import FerError
 from fer.models.fold import fold
+from fer.replay import Replayed, replayable
 from fer.weights import open_as, origin, warn_of_other_data
 
 
@@ -35,6 +37,7 @@ class Teacher:
         self.models = [model.eval().requires_grad_(False) for model in models]
         for model in self.models:
             fold(model)
+        self.asked: list[Callable[[Tensor], Tensor]] = [partial(_opinion, model) for model in self.models]
         self.share = share
         self.record = record
 
@@ -43,23 +46,40 @@ class Teacher:
         for model in self.models:
             model.to(device)
 
+    def replay(self) -> None:
+        """From now on replay what those compute on a CUDA device that can be; see `fer.replay`."""
+        for index, model in enumerate(self.models):
+            if replayable(model):
+                self.asked[index] = Replayed(self.asked[index])
+
     @torch.no_grad()
-    def mixed(self, faces: Tensor, targets: Tensor) -> Tensor:
-        """Mix the targets with a teacher's probabilities; which of several, torch's global generator draws.
+    def opinion(self, faces: Tensor) -> Tensor:
+        """Return a teacher's probabilities, float32 (N, C); which of several, torch's global generator draws.
 
         Args:
             faces: As the student sees them, uint8 (N, 1, H, W).
+        """
+        count = len(self.asked)
+        return self.asked[0 if count == 1 else int(torch.randint(count, ()))](faces)
+
+    def mixed(self, targets: Tensor, opinion: Tensor) -> Tensor:
+        """Mix targets with an opinion.
+
+        Args:
             targets: int64 (N,), labels, or float (N, C), shares that sum to one.
+            opinion: float32 (N, C), probabilities.
 
         Returns:
             float32 (N, C), shares that sum to one.
         """
-        count = len(self.models)
-        asked = self.models[0 if count == 1 else int(torch.randint(count, ()))]
-        opinion = asked(faces).float().softmax(dim=1)
         if not targets.is_floating_point():
             targets = F.one_hot(targets, opinion.shape[1])
         return torch.lerp(targets.float(), opinion, self.share)
+
+
+def _opinion(model: nn.Module, faces: Tensor) -> Tensor:
+    logits: Tensor = model(faces)
+    return logits.float().softmax(dim=1)
 
 
 def open_teacher(config: DistillConfig, classes: Sequence[str], digest: str) -> Teacher | None:

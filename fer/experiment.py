@@ -111,6 +111,7 @@ class Experiment:
             plain_model(config.model, len(classes), channels_last),
             config.seed,
             open_teacher(config.distill, classes, self.data.digest),
+            config.trainer.cuda_graphs and not config.trainer.compile,
         )
 
     def _checkpoint(self, name: str, **options: Any) -> RunCheckpoint:

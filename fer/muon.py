@@ -1,12 +1,15 @@
 """Muon: gradient descent whose steps change every direction of a convolution equally much."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, overload
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
+
+from fer.replay import Replayed
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the published iteration
 ITERATIONS = 5
@@ -55,6 +58,7 @@ class Muon(Optimizer):
         momentum: Share of the mean gradient that one step keeps.
         weight_decay: Of convolutions.
         dtype: What the matrices are multiplied in.
+        replay: Replay a step's many small operations on a CUDA device; see `fer.replay`.
     """
 
     def __init__(
@@ -64,8 +68,11 @@ class Muon(Optimizer):
         momentum: float = 0.9,
         weight_decay: float = 0.1,
         dtype: torch.dtype = torch.bfloat16,
+        replay: bool = False,
     ) -> None:
         self.dtype = dtype
+        self.replay = replay
+        self.replayed: dict[Tensor, Replayed] = {}  # by the first of a group's convolutions
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @overload
@@ -82,24 +89,42 @@ class Muon(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._change(parameter, parameter.grad, group)
+            self._change(group)
         return loss
 
-    def _change(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+    def _change(self, group: dict[str, Any]) -> None:
         lr, momentum = group["lr"], group["momentum"]
-        state = self.state[parameter]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(gradient)
-        mean: Tensor = state["momentum_buffer"]
-        if not hidden(parameter):
-            mean.mul_(momentum).add_(gradient)
-            parameter.add_(gradient.add(mean, alpha=momentum), alpha=-lr)
-            return
-        mean.lerp_(gradient, 1 - momentum)
-        ahead = gradient.lerp(mean, momentum).permute(0, 2, 3, 1)  # the order of channels_last: no copy
-        change = orthogonal(ahead.flatten(1), self.dtype).reshape(ahead.shape).permute(0, 3, 1, 2)
-        rows, columns = parameter.shape[0], parameter[0].numel()
-        parameter.mul_(1 - lr * group["weight_decay"])
-        parameter.add_(change, alpha=-lr * max(1.0, rows / columns) ** 0.5)
+        given = [parameter for parameter in group["params"] if parameter.grad is not None]
+        for parameter in given:
+            if "momentum_buffer" not in self.state[parameter]:
+                self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter.grad)
+        if others := [parameter for parameter in given if not hidden(parameter)]:
+            gradients, means = [parameter.grad for parameter in others], self._means(others)
+            torch._foreach_mul_(means, momentum)
+            torch._foreach_add_(means, gradients)
+            torch._foreach_add_(others, torch._foreach_add(gradients, means, alpha=momentum), alpha=-lr)
+        if convolutions := [parameter for parameter in given if hidden(parameter)]:
+            changes = self._changing(convolutions, momentum)(*[parameter.grad for parameter in convolutions])
+            torch._foreach_mul_(convolutions, 1 - lr * group["weight_decay"])
+            torch._foreach_add_(convolutions, changes, alpha=-lr)
+
+    def _means(self, parameters: Sequence[Tensor]) -> list[Tensor]:
+        return [self.state[parameter]["momentum_buffer"] for parameter in parameters]
+
+    def _changing(self, convolutions: Sequence[Tensor], momentum: float) -> Callable[..., list[Tensor]]:
+        """Return what makes changes of gradients; replayed, it is the same from step to step."""
+        changing = partial(self._changes, convolutions, momentum)
+        if not self.replay:
+            return changing
+        return self.replayed.setdefault(convolutions[0], Replayed(changing))
+
+    def _changes(self, convolutions: Sequence[Tensor], momentum: float, *gradients: Tensor) -> list[Tensor]:
+        changes = []
+        for mean, gradient in zip(self._means(convolutions), gradients, strict=True):
+            mean.lerp_(gradient, 1 - momentum)
+            ahead = gradient.lerp(mean, momentum).permute(0, 2, 3, 1)  # the order of channels_last: no copy
+            matrix = ahead.flatten(1)
+            change = orthogonal(matrix, self.dtype).reshape(ahead.shape).permute(0, 3, 1, 2)
+            rows, columns = matrix.shape
+            changes.append(change * max(1.0, rows / columns) ** 0.5)
+        return changes

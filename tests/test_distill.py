@@ -39,8 +39,8 @@ def test_labels_and_shares_are_mixed_with_the_opinion() -> None:
     teacher = Teacher([Opinion()], 0.6, {})
     expected = torch.tensor([[0.4, 0, 0.3, 0.3, 0, 0, 0], [0, 0, 0.7, 0.3, 0, 0, 0]])
     labels = torch.tensor([0, 2])
-    assert torch.allclose(teacher.mixed(faces(2), labels), expected)
-    assert torch.allclose(teacher.mixed(faces(2), torch.eye(7)[labels]), expected)
+    assert torch.allclose(teacher.mixed(labels, teacher.opinion(faces(2))), expected)
+    assert torch.allclose(teacher.mixed(torch.eye(7)[labels], teacher.opinion(faces(2))), expected)
 
 
 class Logits(nn.Module):
@@ -56,12 +56,12 @@ def test_of_several_every_batch_asks_one_and_all_of_them_are_asked() -> None:
     sure = Logits(torch.tensor([0.0, 0, 0, 0, 0, 0, 1e9]))
     teacher = Teacher([Opinion(), sure], 1.0, {})
     torch.manual_seed(0)
-    said = [teacher.mixed(faces(2), torch.tensor([0, 0])) for _ in range(400)]
+    said = [teacher.mixed(torch.tensor([0, 0]), teacher.opinion(faces(2))) for _ in range(400)]
     undecided, certain = torch.tensor([0, 0, 0.5, 0.5, 0, 0, 0]), torch.eye(7)[6]
     assert all(torch.equal(rows, undecided.expand(2, 7)) or torch.equal(rows, certain.expand(2, 7)) for rows in said)
     assert torch.allclose(torch.stack(said).mean(dim=(0, 1)), (undecided + certain) / 2, atol=0.05)
     torch.manual_seed(0)  # as a resumed run draws what an uninterrupted one would have
-    assert all(torch.equal(teacher.mixed(faces(2), torch.tensor([0, 0])), rows) for rows in said[:50])
+    assert all(torch.equal(teacher.mixed(torch.tensor([0, 0]), teacher.opinion(faces(2))), rows) for rows in said[:50])
 
 
 @pytest.mark.parametrize("model", ["cnn12", "mnv2_ft"])
@@ -74,7 +74,7 @@ def test_a_teacher_says_the_same_without_its_batch_norms(model: str) -> None:
     with torch.no_grad():
         expected = network(batch).softmax(dim=1)
     teacher = Teacher([network], 1.0, {})
-    assert torch.allclose(teacher.mixed(batch, torch.zeros(4, dtype=torch.int64)), expected, atol=1e-5)
+    assert torch.allclose(teacher.opinion(batch), expected, atol=1e-5)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
 
 

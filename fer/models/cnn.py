@@ -66,6 +66,8 @@ class CNN(nn.Module):
         ValueError: If there is no table for `depth`, or `width` is not positive.
     """
 
+    replayable = True
+
     def __init__(
         self,
         num_classes: int,

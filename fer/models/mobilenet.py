@@ -116,6 +116,8 @@ class MobileNet(nn.Module):
             backbone computes each view of a face once; see `fer.models.memo`. For a wholly frozen backbone.
     """
 
+    replayable = True
+
     def __init__(
         self,
         num_classes: int,

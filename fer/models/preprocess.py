@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fer.models.memo import Memo
+from fer.replay import replayable
 
 
 class Preprocess(nn.Module):
@@ -86,6 +87,11 @@ class FaceModel(nn.Module):
         """From now on compute what is frozen once for each face, if the network says of how many it wants that."""
         if isinstance(self.network, Remembering) and self.network.remember:
             self.memo = Memo(self.network.remember)
+
+    @property
+    def replayable(self) -> bool:
+        """Whether every batch is computed by the same operations; see `fer.replay`."""
+        return self.memo is None and replayable(self.network)
 
     def forward(self, faces: Tensor) -> Tensor:
         """Map faces, uint8 (N, 1, H, W), to logits (N, C)."""

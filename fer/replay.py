@@ -1,0 +1,79 @@
+"""Work on a CUDA device that is recorded once and then replayed, hundreds of launches in one (CUDA graphs)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fer.errors import FerError, first_line
+
+WARM = 3  # calls before the recording, in which libraries set themselves up and choose their algorithms
+
+
+def replayable(model: nn.Module) -> bool:
+    """Return whether a model says that it computes every batch by the same operations, drawn numbers apart.
+
+    What Python decides from batch to batch would be decided once for all, and what waits for the device cannot be
+    recorded at all; so a network has to say so, by an attribute `replayable`.
+    """
+    return bool(getattr(model, "replayable", False))
+
+
+class Replayed:
+    """A function of tensors whose operations on a CUDA device are recorded, and replayed on what it is given later.
+
+    A fast device is done with a small network's operations before Python has launched the next ones; replaying them
+    costs one launch. What the function draws on the device is drawn anew, and what it changes in place is changed.
+
+    Args:
+        function: Called as it is until warm, then once to be recorded, and again for tensors of other shapes. What it
+            returns is overwritten by the next call.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.warm = 0
+        self.inputs: list[Tensor | None] = []
+        self.outputs: Any = None
+        self.replay: Callable[[], None] | None = None
+
+    def __call__(self, *inputs: Tensor | None) -> Any:
+        """Return what the function returns.
+
+        Raises:
+            FerError: If it does what cannot be recorded.
+        """
+        if self.warm < WARM:
+            self.warm += 1
+            return self.function(*inputs)
+        if self.replay is None or [*map(_kind, inputs)] != [*map(_kind, self.inputs)]:
+            self.inputs = [None if given is None else given.clone() for given in inputs]
+            try:
+                self.outputs, self.replay = recorded(lambda: self.function(*self.inputs))
+            except RuntimeError as error:
+                raise FerError(
+                    f"trainer.cuda_graphs: the step cannot be recorded ({first_line(error)}); set it to false"
+                ) from error
+        for place, given in zip(self.inputs, inputs, strict=True):
+            if place is not None and given is not None:
+                place.copy_(given, non_blocking=True)
+        self.replay()
+        return self.outputs
+
+
+def recorded(function: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
+    """Record a function's operations without doing them.
+
+    Returns:
+        Where its results will lie, and what does the operations.
+    """
+    graph = torch.cuda.CUDAGraph()
+    # other threads, such as the one that pins the loader's batches, go on meanwhile
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        outputs = function()
+    return outputs, graph.replay
+
+
+def _kind(tensor: Tensor | None) -> tuple[torch.Size, torch.dtype] | None:
+    return None if tensor is None else (tensor.shape, tensor.dtype)
