@@ -4,9 +4,9 @@
 
 The same steps of the same network (mixup and teacher where there are any, forward, backward, clipping, optimiser) run
 once on a batch that already lies on the device, in a bare loop, and once through `fer.experiment` as `train.py` runs
-them. The two take turns; a turn's figure is the mean over its steps, so that what happens in some of them only counts,
-and of the turns the median, so that a busy moment of the machine does not. Takes what `train.py` takes; `--steps` (60)
-is the length of a turn, `--turns` (5) their number.
+them; recorded and replayed, on an NVIDIA GPU, in both. The two take turns; a turn's figure is the mean over its steps,
+so that what happens in some of them only counts, and of the turns the median, so that a busy moment of the machine does
+not. Takes what `train.py` takes; `--steps` (60) is the length of a turn, `--turns` (5) their number.
 """
 
 import argparse
@@ -36,9 +36,14 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 
 
 class StepClock(Callback):
-    """Notes when each step ends; the first ten are warm-up."""
+    """Notes when each step ends.
 
-    def __init__(self) -> None:
+    Args:
+        warm_up: The first steps, which do not count.
+    """
+
+    def __init__(self, warm_up: int) -> None:
+        self.warm_up = warm_up
         self.ends: list[float] = []
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
@@ -49,7 +54,14 @@ class StepClock(Callback):
     @property
     def steps(self) -> list[float]:
         """Seconds of each step."""
-        return [end - start for start, end in zip(self.ends[10:], self.ends[11:], strict=False)]
+        return [
+            end - start for start, end in zip(self.ends[self.warm_up :], self.ends[self.warm_up + 1 :], strict=False)
+        ]
+
+
+def warm_up(config: TrainConfig) -> int:
+    """Return after how many steps they are all alike; a teacher is recorded when it is asked for the fourth time."""
+    return 10 + 10 * len(config.distill.teachers)
 
 
 def wait(device: torch.device) -> None:
@@ -75,9 +87,9 @@ def in_lightning(config: TrainConfig, data: FaceDataModule, steps: int) -> tuple
     """Return the seconds of each step of a training as it is, and the experiment."""
     with tempfile.TemporaryDirectory() as folder:
         experiment = Experiment(config, data, Path(folder))
-        clock = StepClock()
+        clock = StepClock(warm_up(config))
         experiment.trainer.callbacks.append(clock)  # type: ignore[attr-defined]
-        experiment.trainer.limit_train_batches = steps + 11
+        experiment.trainer.limit_train_batches = steps + warm_up(config) + 1
         experiment.trainer.limit_val_batches = 0
         for checkpoint in list(experiment.trainer.checkpoint_callbacks):
             experiment.trainer.callbacks.remove(checkpoint)  # type: ignore[attr-defined]
@@ -90,13 +102,13 @@ def in_a_bare_loop(experiment: Experiment, steps: int) -> list[float]:
     config, module = experiment.config, experiment.classifier
     device = experiment.trainer.strategy.root_device
     module.to(device).train()
-    module.on_fit_start()  # the teacher's place
+    module.on_fit_start()  # the teacher's place, and what is recorded
     low = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(str(experiment.trainer.precision))
     batch = tuple(tensor.to(device) for tensor in next(iter(experiment.data.train_dataloader())))
     optimizer = module._optimizer(list(module._groups()))
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     times = []
-    for _ in range(steps + 10):
+    for _ in range(steps + warm_up(config)):
         start = time.perf_counter()
         with torch.autocast(device.type, low, enabled=low is not None):
             loss = module.learned(batch)
@@ -108,7 +120,7 @@ def in_a_bare_loop(experiment: Experiment, steps: int) -> list[float]:
         optimizer.step()
         wait(device)
         times.append(time.perf_counter() - start)
-    return times[10:]
+    return times[warm_up(config) :]
 
 
 def main() -> None:

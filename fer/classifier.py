@@ -96,7 +96,7 @@ class EmotionClassifier(L.LightningModule):
         return wanted and self.device.type == "cuda" and trainer.world_size == 1 and trainer.precision != "16-mixed"
 
     def on_fit_start(self) -> None:
-        """Have the teacher and the epoch's sums where the network is."""
+        """Have the teacher and the epoch's sums where the network is, and the steps recorded where they can be."""
         self.sums = self.sums.to(self.device)
         if self.teacher is not None:
             self.teacher.to(self.device)
@@ -105,10 +105,12 @@ class EmotionClassifier(L.LightningModule):
             if self.teacher is not None:
                 self.teacher.replay()
 
-    def on_fit_end(self) -> None:
+    def release(self) -> None:
         """Let go of what was recorded, and of the gradients in it."""
         self.replayed = None
         self.zero_grad()
+        if self.teacher is not None:
+            self.teacher.release()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the epoch's sums.
@@ -123,6 +125,8 @@ class EmotionClassifier(L.LightningModule):
         Lightning would go on in the middle of a validation, with the batches before it lost, and leave out one that
         was stopped at its very beginning or end.
         """
+        if "sums" not in checkpoint:
+            raise FerError("an earlier version of this program began this run, which cannot go on; train it anew")
         self.sums = torch.tensor(checkpoint["sums"])
         loops = checkpoint["loops"]["fit_loop"]
         epoch, batches = loops["epoch_progress"]["current"], loops["epoch_loop.batch_progress"]
@@ -206,7 +210,9 @@ class EmotionClassifier(L.LightningModule):
         if self.teacher is not None and opinion is not None:
             targets = self.teacher.mixed(targets, opinion)
         if not targets.is_floating_point():
-            return F.cross_entropy(logits, targets, **options)
+            if self._weights is None:
+                return F.cross_entropy(logits, targets, **options)
+            targets = F.one_hot(targets, len(self.classes)).float()  # a GPU would be waited for, labels with weights
         # torch would divide by the number of faces, and so weigh shares of one otherwise than the same labels
         weight = len(targets) if self._weights is None else (targets * self._weights).sum()
         return F.cross_entropy(logits, targets, reduction="sum", **options) / weight

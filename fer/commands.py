@@ -69,7 +69,6 @@ def quieten() -> None:
         r".*The number of training batches .* is smaller than the logging interval.*",  # nothing is logged by step
         r".*your dataloader is not resumable.*",  # FaceDataModule leaves out what was trained on
         r".*sync_dist=True.*",  # every device evaluates the whole split
-        r".*was called before the ``update`` method.*",  # a run resumed behind an epoch's training has its figures
         r".*isinstance\(treespec, LeafSpec\).*",  # Lightning's own use of PyTorch
     ):
         warnings.filterwarnings("ignore", pattern)

@@ -37,7 +37,8 @@ class Teacher:
         self.models = [model.eval().requires_grad_(False) for model in models]
         for model in self.models:
             fold(model)
-        self.asked: list[Callable[[Tensor], Tensor]] = [partial(_opinion, model) for model in self.models]
+        self.asked: list[Callable[[Tensor], Tensor]] = []
+        self.release()
         self.share = share
         self.record = record
 
@@ -48,9 +49,14 @@ class Teacher:
 
     def replay(self) -> None:
         """From now on replay what those compute on a CUDA device that can be; see `fer.replay`."""
-        for index, model in enumerate(self.models):
-            if replayable(model):
-                self.asked[index] = Replayed(self.asked[index])
+        self.release()
+        self.asked = [
+            Replayed(ask) if replayable(model) else ask for ask, model in zip(self.asked, self.models, strict=True)
+        ]
+
+    def release(self) -> None:
+        """Let go of what was recorded."""
+        self.asked = [partial(_opinion, model) for model in self.models]
 
     @torch.no_grad()
     def opinion(self, faces: Tensor) -> Tensor:

@@ -211,6 +211,7 @@ class Experiment:
                 self.trainer.fit(self.classifier, datamodule=self.data, ckpt_path=last)
             finally:
                 self.stop.restore()
+                self.classifier.release()
         if self.stop.wanted(self.trainer):  # since the last batch: the epoch's checkpoint is written
             raise self._interruption()
 

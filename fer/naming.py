@@ -21,6 +21,7 @@ INERT = frozenset(
         "logs",
         "resume",
         "trainer.progress_bar",
+        "trainer.cuda_graphs",
         "data.root",
         "data.cache_dir",
         "data.votes",
@@ -29,7 +30,7 @@ INERT = frozenset(
         "data.download",
     }
 )
-"""Keys that change no result: where things lie, how they are shown and how many hands fetch them."""
+"""Keys that change no result: where things lie, how they are shown, how many hands fetch them and how a GPU is told."""
 
 FORMAT = "2"
 """Of the names that `run_key` gives: with another, a sweep begins a folder of its own and leaves the old runs alone."""

@@ -52,8 +52,9 @@ class Replayed:
             try:
                 self.outputs, self.replay = recorded(lambda: self.function(*self.inputs))
             except RuntimeError as error:
+                cause = error.__context__ or error  # ending the recording fails too, and says less
                 raise FerError(
-                    f"trainer.cuda_graphs: the step cannot be recorded ({first_line(error)}); set it to false"
+                    f"trainer.cuda_graphs: the step cannot be recorded ({first_line(cause)}); set it to false"
                 ) from error
         for place, given in zip(self.inputs, inputs, strict=True):
             if place is not None and given is not None:
@@ -68,10 +69,15 @@ def recorded(function: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
     Returns:
         Where its results will lie, and what does the operations.
     """
-    graph = torch.cuda.CUDAGraph()
-    # other threads, such as the one that pins the loader's batches, go on meanwhile
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        outputs = function()
+    graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+    own = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    try:
+        # on a stream of its own: some PyTorch frees the multiplications' memory of all that were recorded on one with
+        # the first that goes; and other threads, such as the one that pins the loader's batches, go on meanwhile
+        with torch.cuda.graph(graph, stream=own, capture_error_mode="thread_local"):
+            outputs = function()
+    finally:
+        torch.cuda.set_stream(current)  # a failed recording leaves its own behind
     return outputs, graph.replay
 
 
