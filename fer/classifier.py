@@ -157,18 +157,22 @@ class EmotionClassifier(L.LightningModule):
             faces, share = mixed(faces, self.optim.mixup)
         if self.teacher is not None:
             opinion = self.teacher.opinion(faces)
-        step = self._forward if self.replayed is None else self.replayed
-        objective: Tensor = step(faces, labels, targets, share, opinion)
+        if self.replayed is None:
+            return self._forward(faces, labels, targets, share, opinion)
+        objective: Tensor
+        objective, gradients = self.replayed(faces, labels, targets, share, opinion)
+        for parameter, gradient in zip(self.parameters(), gradients, strict=True):
+            parameter.grad = gradient  # Lightning lets go of them before every validation
         return objective
 
-    def _with_gradients(self, *batch: Any) -> Tensor:
-        """Return the objective of a batch, and compute its gradients into tensors of their own."""
+    def _with_gradients(self, *batch: Any) -> tuple[Tensor, list[Tensor | None]]:
+        """Return the objective of a batch and every parameter's gradient."""
         for parameter in self.parameters():
             parameter.grad = None
         objective = self._forward(*batch)
         with torch.autocast(self.device.type, enabled=False):
             objective.backward()  # type: ignore[no-untyped-call]
-        return objective.detach()
+        return objective.detach(), [parameter.grad for parameter in self.parameters()]
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Compute the gradients, if the step has not done so."""

@@ -1,6 +1,7 @@
 """Work on a CUDA device that is recorded once and then replayed, hundreds of launches in one (CUDA graphs)."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -70,15 +71,28 @@ def recorded(function: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
         Where its results will lie, and what does the operations.
     """
     graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
-    own = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     try:
-        # on a stream of its own: some PyTorch frees the multiplications' memory of all that were recorded on one with
-        # the first that goes; and other threads, such as the one that pins the loader's batches, go on meanwhile
-        with torch.cuda.graph(graph, stream=own, capture_error_mode="thread_local"):
+        with _recording(graph):
             outputs = function()
-    finally:
-        torch.cuda.set_stream(current)  # a failed recording leaves its own behind
+    except RuntimeError:
+        # a failed recording leaves its stream behind, and (PyTorch 2.11) random numbers that wait for its end; one
+        # that succeeds mends that
+        _failed.append(graph)
+        torch.cuda.set_stream(current)
+        with suppress(RuntimeError), _recording(torch.cuda.CUDAGraph()):
+            torch.zeros(1, device="cuda")
+        raise
     return outputs, graph.replay
+
+
+_failed: list[torch.cuda.CUDAGraph] = []  # PyTorch's allocator may go on asking them which memory is theirs
+
+
+def _recording(graph: torch.cuda.CUDAGraph) -> torch.cuda.graph:
+    # on a stream of its own: some PyTorch frees the multiplications' memory of all that were recorded on one with the
+    # first that goes; and other threads, such as the one that pins the loader's batches, go on meanwhile
+    own = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    return torch.cuda.graph(graph, stream=own, capture_error_mode="thread_local")
 
 
 def _kind(tensor: Tensor | None) -> tuple[torch.Size, torch.dtype] | None:

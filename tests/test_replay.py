@@ -40,22 +40,22 @@ class StandIn:
             tensor.copy_(value)
         torch.set_rng_state(drawn)
         parameters = list(self.experiment.classifier.parameters())
-        gradients = [parameter.grad for parameter in parameters]
 
         def replay() -> None:
             self.replays += 1
+            held = [parameter.grad for parameter in parameters]
             for place, value in zip(_tensors(outputs), _tensors(function()), strict=True):
                 place.copy_(value)
-            for parameter, kept in zip(parameters, gradients, strict=True):
-                made, parameter.grad = parameter.grad, kept
-                if kept is not None and made is not None:
-                    kept.copy_(made)
+            for parameter, gradient in zip(parameters, held, strict=True):
+                parameter.grad = gradient  # a replay fills memory, and sets nothing in Python
 
         return outputs, replay
 
 
-def _tensors(outputs: Tensor | list[Tensor]) -> list[Tensor]:
-    return outputs if isinstance(outputs, list) else [outputs]
+def _tensors(outputs: Any) -> list[Tensor]:
+    if isinstance(outputs, Tensor):
+        return [outputs]
+    return [tensor for part in outputs or () for tensor in _tensors(part)]
 
 
 def teachers(root: Path) -> str:
