@@ -105,7 +105,7 @@ def in_a_bare_loop(experiment: Experiment, steps: int) -> list[float]:
     module.on_fit_start()  # the teacher's place, and what is recorded
     low = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(str(experiment.trainer.precision))
     batch = tuple(tensor.to(device) for tensor in next(iter(experiment.data.train_dataloader())))
-    optimizer = module._optimizer(list(module._groups()))
+    optimizer = module.new_optimizer()
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     times = []
     for _ in range(steps + warm_up(config)):

@@ -1,15 +1,15 @@
 """The LightningModule around every network: one shared step, metrics, optimiser and schedule."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, Protocol, cast, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast
 
 import lightning as L
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_f1_score
 
@@ -18,16 +18,8 @@ from fer.data.batches import Batch
 from fer.distill import Teacher
 from fer.errors import FerError
 from fer.mixup import mixed, mixed_targets
-from fer.muon import Muon
+from fer.optimizers import build_optimizer, lr_factor
 from fer.replay import Replayed, replayable
-
-
-@runtime_checkable
-class Grouped(Protocol):
-    """A network whose parts train at different rates."""
-
-    def parameter_groups(self) -> Iterable[tuple[float, list[nn.Parameter]]]:
-        """Return parameters with their share of the learning rate."""
 
 
 class DivergedError(FerError):
@@ -79,6 +71,7 @@ class EmotionClassifier(L.LightningModule):
         # loss, objective and share of right answers, summed over the epoch's batches, and their number
         self.sums = torch.zeros(4)
         self.replayed: Replayed | None = None
+        self.learning: list[nn.Parameter] = []  # whose gradients a replay makes
         self.outputs: list[tuple[Tensor, Tensor]] = []
 
     def forward(self, faces: Tensor) -> Tensor:
@@ -102,6 +95,7 @@ class EmotionClassifier(L.LightningModule):
             self.teacher.to(self.device)
         if self.replays:
             self.replayed = Replayed(self._with_gradients)
+            self.learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
             if self.teacher is not None:
                 self.teacher.replay()
 
@@ -161,18 +155,18 @@ class EmotionClassifier(L.LightningModule):
             return self._forward(faces, labels, targets, share, opinion)
         objective: Tensor
         objective, gradients = self.replayed(faces, labels, targets, share, opinion)
-        for parameter, gradient in zip(self.parameters(), gradients, strict=True):
+        for parameter, gradient in zip(self.learning, gradients, strict=True):
             parameter.grad = gradient  # Lightning lets go of them before every validation
         return objective
 
     def _with_gradients(self, *batch: Any) -> tuple[Tensor, list[Tensor | None]]:
-        """Return the objective of a batch and every parameter's gradient."""
-        for parameter in self.parameters():
+        """Return the objective of a batch and the gradients of `learning`."""
+        for parameter in self.learning:
             parameter.grad = None
         objective = self._forward(*batch)
         with torch.autocast(self.device.type, enabled=False):
             objective.backward()  # type: ignore[no-untyped-call]
-        return objective.detach(), [parameter.grad for parameter in self.parameters()]
+        return objective.detach(), [parameter.grad for parameter in self.learning]
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Compute the gradients, if the step has not done so."""
@@ -292,48 +286,15 @@ class EmotionClassifier(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return the optimiser over what trains, with its schedule, a factor a step."""
-        optimizer = self._optimizer(list(self._groups()))
+        optimizer = self.new_optimizer()
         total = int(self.trainer.estimated_stepping_batches)
         epochs = self.trainer.max_epochs or 1
         warmup = round(self.optim.warmup_epochs * total / epochs)
         schedule = LambdaLR(optimizer, lambda step: lr_factor(self.optim.schedule, step, total, warmup))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _groups(self) -> Iterable[dict[str, Any]]:
+    def new_optimizer(self) -> Optimizer:
+        """Return the configured optimiser over what trains."""
         network = getattr(self.network, "network", self.network)
-        grouped = network.parameter_groups() if isinstance(network, Grouped) else [(1.0, network.parameters())]
-        for share, parameters in grouped:
-            trained = [parameter for parameter in parameters if parameter.requires_grad]
-            # gains and offsets are not decayed: it only fights the batch norm that follows
-            for decayed in (True, False):
-                chosen = [parameter for parameter in trained if (parameter.ndim > 1) == decayed]
-                decay = self.optim.weight_decay if decayed else 0.0
-                if chosen:
-                    yield {"params": chosen, "lr": self.optim.lr * share, "weight_decay": decay}
-
-    def _optimizer(self, groups: list[dict[str, Any]]) -> Optimizer:
-        if self.optim.optimizer == "adamw":
-            return AdamW(groups, lr=self.optim.lr)
-        if self.optim.optimizer == "muon":
-            low = torch.bfloat16 if str(self.trainer.precision).startswith("bf16") else torch.float32
-            return Muon(groups, self.optim.lr, self.optim.momentum, dtype=low, replay=self.replays)
-        momentum = self.optim.momentum
-        # one operation over all tensors, as on a GPU by default; Lightning clips no gradients for the fused one
-        return SGD(groups, lr=self.optim.lr, momentum=momentum, nesterov=momentum > 0, foreach=True)
-
-
-def lr_factor(schedule: str, step: int, total: int, warmup: int) -> float:
-    """Return the learning rate of a step as a share of its peak.
-
-    Args:
-        schedule: "cosine" and "linear" fall to zero at `total`, "constant" stays.
-        step: Steps done.
-        total: Steps of the whole training.
-        warmup: Steps over which the rate rises linearly from zero.
-    """
-    if step < warmup:
-        return (step + 1) / warmup
-    progress = min(1.0, (step - warmup) / max(1, total - warmup))
-    if schedule == "cosine":
-        return (1 + math.cos(math.pi * progress)) / 2
-    return 1 - progress if schedule == "linear" else 1.0
+        low = str(self.trainer.precision).startswith("bf16")
+        return build_optimizer(network, self.optim, torch.bfloat16 if low else torch.float32, self.replays)

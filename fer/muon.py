@@ -113,10 +113,12 @@ class Muon(Optimizer):
 
     def _changing(self, convolutions: Sequence[Tensor], momentum: float) -> Callable[..., list[Tensor]]:
         """Return what makes changes of gradients; replayed, it is the same from step to step."""
-        changing = partial(self._changes, convolutions, momentum)
         if not self.replay:
-            return changing
-        return self.replayed.setdefault(convolutions[0], Replayed(changing))
+            return partial(self._changes, convolutions, momentum)
+        first = convolutions[0]
+        if first not in self.replayed:
+            self.replayed[first] = Replayed(partial(self._changes, convolutions, momentum))
+        return self.replayed[first]
 
     def _changes(self, convolutions: Sequence[Tensor], momentum: float, *gradients: Tensor) -> list[Tensor]:
         changes = []

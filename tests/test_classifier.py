@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fer.classifier import EmotionClassifier, lr_factor
+from fer.classifier import EmotionClassifier
 from fer.config import OptimConfig
 from fer.labels import EMOTIONS
+from fer.optimizers import grouped, lr_factor
 
 
 def test_the_rate_rises_over_the_warm_up_and_falls_to_zero() -> None:
@@ -101,7 +102,7 @@ def test_drawn_labels_are_learned_and_the_accuracy_is_by_the_majority() -> None:
 
 def test_gains_and_offsets_are_not_decayed() -> None:
     module = EmotionClassifier(Fixed(torch.zeros(4, 7)), OptimConfig(weight_decay=0.1, lr=0.5), EMOTIONS)
-    groups = list(module._groups())
+    groups = grouped(module.network, module.optim)
     decays = {tuple(p.ndim for p in group["params"]): group["weight_decay"] for group in groups}
     assert decays == {(2,): 0.1, (1,): 0.0}
     assert all(group["lr"] == 0.5 for group in groups)

@@ -1,0 +1,70 @@
+"""What a training steps with: optimisers over a network's parameters in groups, and the learning rate's schedule."""
+
+import math
+from collections.abc import Iterable
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from fer.config import OptimConfig
+from fer.muon import Muon
+
+
+@runtime_checkable
+class Grouped(Protocol):
+    """A network whose parts train at different rates."""
+
+    def parameter_groups(self) -> Iterable[tuple[float, list[nn.Parameter]]]:
+        """Return parameters with their share of the learning rate."""
+
+
+def grouped(network: nn.Module, optim: OptimConfig) -> list[dict[str, Any]]:
+    """Return what trains of a network, in groups for an optimiser with their learning rates and weight decays."""
+    parts = network.parameter_groups() if isinstance(network, Grouped) else [(1.0, network.parameters())]
+    groups = []
+    for share, parameters in parts:
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        # gains and offsets are not decayed: it only fights the batch norm that follows
+        for decayed in (True, False):
+            chosen = [parameter for parameter in trained if (parameter.ndim > 1) == decayed]
+            decay = optim.weight_decay if decayed else 0.0
+            if chosen:
+                groups.append({"params": chosen, "lr": optim.lr * share, "weight_decay": decay})
+    return groups
+
+
+def build_optimizer(network: nn.Module, optim: OptimConfig, low: torch.dtype, replay: bool) -> Optimizer:
+    """Return the configured optimiser over what trains.
+
+    Args:
+        network: Whose parameters.
+        optim: Optimiser, rates and decay.
+        low: What Muon multiplies its matrices in.
+        replay: Whether Muon replays its many small operations; see `fer.replay`.
+    """
+    groups, momentum = grouped(network, optim), optim.momentum
+    if optim.optimizer == "adamw":
+        return AdamW(groups, lr=optim.lr)
+    if optim.optimizer == "muon":
+        return Muon(groups, optim.lr, momentum, dtype=low, replay=replay)
+    # one operation over all tensors, as on a GPU by default; Lightning clips no gradients for the fused one
+    return SGD(groups, lr=optim.lr, momentum=momentum, nesterov=momentum > 0, foreach=True)
+
+
+def lr_factor(schedule: str, step: int, total: int, warmup: int) -> float:
+    """Return the learning rate of a step as a share of its peak.
+
+    Args:
+        schedule: "cosine" and "linear" fall to zero at `total`, "constant" stays.
+        step: Steps done.
+        total: Steps of the whole training.
+        warmup: Steps over which the rate rises linearly from zero.
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = min(1.0, (step - warmup) / max(1, total - warmup))
+    if schedule == "cosine":
+        return (1 + math.cos(math.pi * progress)) / 2
+    return 1 - progress if schedule == "linear" else 1.0
