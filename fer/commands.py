@@ -191,7 +191,9 @@ def _train_job(plain: DictConfig, sweep: Path) -> None:
 
 def _unstarted_name(plain: DictConfig) -> str:
     """Return a name for a job that fails before its data are read, which a run's own name depends on."""
-    digest = hashlib.blake2b(",".join(sorted(overrides())).encode(), digest_size=4).hexdigest()
+    # the folder of its sweep is the same wherever the data lie, and so is what it failed of before they were found
+    told = sorted(text for text in overrides() if text.lstrip("+").partition("=")[0] not in INERT)
+    digest = hashlib.blake2b(",".join(told).encode(), digest_size=4).hexdigest()
     return f"{OmegaConf.select(plain, 'model.name')}-unstarted-{digest}"
 
 

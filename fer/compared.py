@@ -52,10 +52,16 @@ def group(runs: Sequence[Run]) -> list[list[Run]]:
     return list(groups.values())
 
 
+def one_a_seed(runs: Sequence[Run]) -> list[Run]:
+    """Return the last run of each seed: to train the same once more is no other draw."""
+    return list({str(run.config.get("seed")): run for run in runs}.values())
+
+
 def over_seeds(folders: Sequence[Path]) -> dict[str, list[Path]]:
     """Return those of finished runs that differ in their seed alone, each group under a name that tells it apart."""
     measured = [(folder, read_metrics(folder) or {}) for folder in folders]
-    groups = group([read_run(folder, known) for folder, known in measured if known.get("status") == "finished"])
+    finished = [read_run(folder, known) for folder, known in measured if known.get("status") == "finished"]
+    groups = [one_a_seed(members) for members in group(finished)]
     names = names_apart([first for first, *_ in groups])
     return {
         name: [run.folder for run in members] for name, members in zip(names, groups, strict=True) if len(members) > 1

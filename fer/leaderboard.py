@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from rich.markup import escape
 from rich.table import Table
 
-from fer.compared import Run, group, names_apart, read_run
+from fer.compared import Run, group, names_apart, one_a_seed, read_run
 from fer.errors import FerError, first_line
 from fer.figures import leaderboard, png_bytes
 from fer.files import csv_text, write_whole
@@ -85,16 +85,17 @@ def rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
 def _row(name: str, members: Sequence[Run]) -> dict[str, Any]:
     first = members[0].metrics
     finished = first["status"] == "finished"
+    seeds = one_a_seed(members)
     row: dict[str, Any] = {
         "name": name,
         "model": first["model"],
         "status": first["status"],
-        "seeds": len(members),
+        "seeds": len(seeds),
         "error": first.get("error", ""),
         "folders": " ".join(run.folder.name for run in members),
     }
     for figure, get in FIGURES.items():
-        measured = [get(run.metrics) for run in members] if finished else []
+        measured = [get(run.metrics) for run in seeds] if finished else []
         values = [value for value in measured if value is not None]
         row[figure] = mean(values) if values else None
         row[f"{figure}_std"] = stdev(values) if len(values) > 1 else None

@@ -98,12 +98,12 @@ def single_folder(config: TrainConfig) -> Path:
 def sweep_folder(logs: str, task_overrides: list[str]) -> Path:
     """Return a sweep's folder, named by the values that it sweeps over: started again, it finds its runs there.
 
-    Where data lie and what is shown has no part in the name, nor has the order of the values.
+    Where data lie and what is shown has no part in the name, nor has the order of the keys and values.
     """
     parsed = OverridesParser.create().parse_overrides(task_overrides)
     told = {_in_order(override): override for override in parsed if override.key_or_group not in INERT}
     digest = hashlib.blake2b(",".join([FORMAT, *sorted(told)]).encode(), digest_size=3).hexdigest()
-    swept = "-".join(text.partition("=")[2] for text, override in told.items() if override.is_sweep_override())
+    swept = "-".join(text.partition("=")[2] for text in sorted(told) if told[text].is_sweep_override())
     slug = re.sub(r"[^A-Za-z0-9_.]+", "-", swept)[:48].strip("-.")
     return Path(logs) / "sweeps" / f"{slug or 'sweep'}-{digest}"
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from fer.compared import over_seeds
 from fer.leaderboard import collect, markdown, rows, write_leaderboard
 from fer.runs import write_json
 
@@ -134,6 +135,16 @@ def test_seeds_give_mean_and_deviation(tmp_path: Path) -> None:
     assert row["test_acc"] == pytest.approx(0.65)
     assert row["train_acc_std"] == 0
     assert "| 63.00 ± 3.61 | 68.97 / 63.98 | 65.00 ± 3.61 |" in markdown([row])
+
+
+def test_the_same_seed_once_more_is_no_other_seed(tmp_path: Path) -> None:
+    for name, seed, acc in (("a", 0, 0.60), ("b", 1, 0.62), ("c", 1, 0.64)):
+        made_up(tmp_path, name, "cnn10", seed, acc)
+    (row,) = rows(collect(tmp_path))
+    assert row["seeds"] == 2
+    assert row["val_acc"] == pytest.approx(0.62)  # of 0.60 and the later 0.64
+    (group,) = over_seeds([tmp_path / name for name in "abc"]).values()
+    assert [path.name for path in group] == ["a", "c"]
 
 
 def test_one_seed_has_no_deviation(tmp_path: Path) -> None:

@@ -129,6 +129,20 @@ def test_what_failed_before_its_data_were_read_is_forgotten_once_it_works(tiny_f
     }
 
 
+def test_what_failed_for_want_of_data_is_forgotten_once_they_are_named(tiny_folder: Path) -> None:
+    first, *others = quick(tiny_folder)
+    arguments = ("-m", "seed=0,1", first, *[text for text in others if not text.startswith("data.root=")])
+    assert call("train.py", *arguments).err.count("FER2013 was not found") == 2
+    (folder,) = Path("logs/sweeps").iterdir()
+    assert {row["status"] for row in read_table(folder).values()} == {"failed"}
+
+    assert call("train.py", *arguments, f"data.root={tiny_folder}").status == 0
+    assert list(Path("logs/sweeps").iterdir()) == [folder]
+    (row,) = read_table(folder).values()
+    assert (row["status"], row["seeds"]) == ("finished", "2")
+    assert not list(folder.glob("*unstarted*"))
+
+
 def test_an_interrupted_sweep_goes_on(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ("-m", "seed=0,1", *quick(tiny_folder), "trainer.max_epochs=2")
     with monkeypatch.context() as patched:
@@ -175,5 +189,6 @@ def test_a_sweep_is_named_by_what_it_sweeps_over() -> None:
     assert name("model=cnn10").startswith("sweep-")
     moved = ("data.root=/elsewhere", "trainer.progress_bar=false", "logs=x")
     assert name("model=cnn16,cnn10,mnv2,cnn12,mnv2_ft", "data=sample", *moved) == five
+    assert name("model=cnn10,cnn12", "seed=0,1") == name("seed=1,0", "model=cnn10,cnn12")
     assert name("seed=choice(2,1)") != name("seed=choice(1,2)")  # as it was written
     assert sweep_folder("here", ["seed=1,2"]).parent == Path("here/sweeps")
