@@ -3,7 +3,7 @@
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -259,7 +259,7 @@ class Experiment:
             "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
             "multiply_adds": self.multiply_adds,
             "seconds": round(self.history.rows[-1]["seconds"], 1),
-            "images_per_s": round(_median([row["images_per_s"] for row in self.history.rows]), 1),
+            "images_per_s": round(_median_speed(self.history.rows), 1),
             "precision": str(self.trainer.precision),
             "overrides": record.get("overrides"),
             "hardware": record["hardware"],
@@ -282,5 +282,7 @@ class Experiment:
                 log.warning("%s: curves.png cannot be written (%s)", self.folder, error.strerror)
 
 
-def _median(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2]
+def _median_speed(rows: Sequence[Mapping[str, float]]) -> float:
+    """Return the median over epochs; one whose validation alone was repeated has none."""
+    speeds = sorted(row["images_per_s"] for row in rows if "images_per_s" in row)
+    return speeds[len(speeds) // 2] if speeds else 0.0

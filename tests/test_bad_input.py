@@ -81,6 +81,22 @@ LATER = {
     "depth without a table": (["model.network.depth=11"], ["depth 11", "10, 12, 16"]),
     "network without width": (["model.network.width=0"], ["width is 0"]),
     "input too small": (["model.input.size=4"], ["model.input"]),
+    "faces of floats": (
+        ["+data.augment.transforms.mine={_target_: albumentations.ToFloat}"],
+        ["data.augment.transforms: ToFloat makes float32 (48, 48, 1) of a face"],
+    ),
+    "faces of another size": (
+        ["+data.augment.transforms.mine={_target_: albumentations.RandomCrop, height: 40, width: 40, p: 0.01}"],
+        ["RandomCrop makes uint8 (40, 40, 1) of a face", "(48, 48, 1)"],
+    ),
+    "faces of three channels": (
+        ["+data.augment.transforms.mine={_target_: albumentations.ToRGB}"],
+        ["ToRGB makes uint8 (48, 48, 3)"],
+    ),
+    "a crop that does not fit": (
+        ["+data.augment.transforms.mine={_target_: albumentations.RandomCrop, height: 64, width: 64}"],
+        ["RandomCrop fails on a grey face"],
+    ),
     "unknown class to oversample": (["data.oversample.classes=[sadd]"], ["data.oversample.classes: 'sadd'", "'sad'"]),
     "unknown accelerator": (["trainer.accelerator=nope"], ["'nope'", "cpu"]),
     "devices of letters": (["trainer.devices=x"], ["devices 'x'"]),

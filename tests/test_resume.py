@@ -12,6 +12,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from fer.callbacks.checkpoint import RunCheckpoint
 from fer.experiment import InterruptedRunError
 from tests.conftest import Sweep, call, composed, refused, run_of
 from tests.test_experiment import FROZEN, SMALL, assert_same, experiment, weights
@@ -109,6 +110,7 @@ def test_a_validation_that_is_stopped_is_done_again_as_a_whole(tiny_folder: Path
     for name in ("whole", "stopped"):
         with (Path(name) / "metrics.csv").open() as file:
             rows = list(csv.DictReader(file))
+        assert all(row["images_per_s"] != "0.0" for row in rows)  # of an epoch that was only validated
         tables.append([{k: v for k, v in row.items() if k not in ("seconds", "images_per_s")} for row in rows])
     assert tables[0] == tables[1]
 
@@ -144,6 +146,49 @@ def test_a_step_that_is_stopped_by_force_is_done_again_as_a_whole(tiny_folder: P
     experiment(composed(*SMALL), tiny_folder, "stopped", resume=True).run()
     assert_same(weights("whole"), weights("stopped"))
     assert_same(weights("whole", "best.ckpt"), weights("stopped", "best.ckpt"))
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_an_end_of_an_epoch_that_is_stopped_by_force_is_done_again(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
+) -> None:
+    options = (*SMALL, "optim.lr=0.02", "trainer.monitor=val/loss")  # better in either epoch
+    finished = experiment(composed(*options), tiny_folder, "whole").run()
+    write = RunCheckpoint._save_checkpoint
+
+    def stop(self: RunCheckpoint, trainer: L.Trainer, filepath: str) -> None:
+        if self.monitor and trainer.current_epoch == epoch:
+            raise KeyboardInterrupt
+        write(self, trainer, filepath)
+
+    stopped = experiment(composed(*options), tiny_folder, "stopped")
+    with monkeypatch.context() as patched, pytest.raises(InterruptedRunError) as caught:
+        patched.setattr(RunCheckpoint, "_save_checkpoint", stop)
+        stopped.run()
+    assert caught.value.kept == (epoch == 1)
+    metrics = experiment(composed(*options), tiny_folder, "stopped", resume=caught.value.kept).run()
+    assert metrics["best_epoch"] == finished["best_epoch"] == 2
+    assert_same(weights("whole"), weights("stopped"))
+    assert_same(weights("whole", "best.ckpt"), weights("stopped", "best.ckpt"))
+
+
+def test_a_job_that_is_ended_between_two_epochs_goes_on_with_the_next(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class EndOfJob(Callback):
+        def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+            if trainer.current_epoch == 0:
+                signal.raise_signal(signal.SIGTERM)
+
+    options = (*SMALL, "data.num_workers=2", "trainer.max_epochs=3")
+    experiment(composed(*options), tiny_folder, "whole").run()
+    stopped = experiment(composed(*options), tiny_folder, "stopped")
+    stopped.trainer.callbacks.insert(0, EndOfJob())  # type: ignore[attr-defined]
+    with monkeypatch.context() as patched, pytest.raises(InterruptedRunError):
+        patched.setattr(RunCheckpoint, "_due", lambda *_: False)  # as where an epoch takes a second
+        stopped.run()
+    experiment(composed(*options), tiny_folder, "stopped", resume=True).run()
+    assert_same(weights("whole"), weights("stopped"))
 
 
 def test_a_stop_behind_the_last_batch_spares_the_test(tiny_folder: Path) -> None:

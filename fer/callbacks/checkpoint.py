@@ -55,13 +55,16 @@ class RunCheckpoint(ModelCheckpoint):
                 checkpoint.pop(name, None)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Keep the state before an interruption, but not that of a training which diverged or within a step.
+        """Keep the state before an interruption, but not that of a training which diverged, within a step or an end.
 
         A step that is done by half, and done again when the training goes on, would leave other weights than one that
-        was done once: behind a second Ctrl-C or an error, the run goes on from what was kept before.
+        was done once; at the end of an epoch, a best score may be known whose network is not written yet. Behind a
+        second Ctrl-C or an error there, the run goes on from what was kept before.
         """
-        progress: Any = trainer.fit_loop.epoch_loop.batch_progress.current
-        if not isinstance(exception, DivergedError) and progress.started == progress.completed:
+        batch: Any = trainer.fit_loop.epoch_loop.batch_progress.current
+        epoch: Any = trainer.fit_loop.epoch_progress.current
+        whole = batch.started == batch.completed and epoch.processed == epoch.completed
+        if whole and not isinstance(exception, DivergedError):
             super().on_exception(trainer, pl_module, exception)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

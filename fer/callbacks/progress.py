@@ -48,8 +48,9 @@ class Throughput(Callback):
         return self.images / self.seconds if self.seconds else 0.0
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log the epoch's speed."""
-        pl_module.log("images_per_s", self.images_per_s, rank_zero_only=True)
+        """Log the epoch's speed, unless the run went on behind its last batch."""
+        if self.images:
+            pl_module.log("images_per_s", self.images_per_s, rank_zero_only=True)
 
 
 class TrainingBar(RichProgressBar):

@@ -8,7 +8,7 @@ import albumentations as A
 import numpy as np
 from numpy.typing import NDArray
 
-from fer.errors import FerError
+from fer.errors import FerError, first_line
 from fer.labels import EMOTIONS, emotion_indices
 
 
@@ -40,6 +40,31 @@ class Batched(Protocol):
 
     def each(self, faces: NDArray[np.uint8], draw: np.random.Generator) -> NDArray[np.uint8]:
         """Return faces, uint8 (N, H, W), transformed."""
+
+
+def check_transforms(transforms: Sequence[A.BasicTransform | A.BaseCompose], size: int) -> None:
+    """Try each transform on a face of `size` pixels a side.
+
+    Raises:
+        FerError: If one fails, or does not return a face of that kind.
+    """
+    face = np.linspace(0, 255, size * size).astype(np.uint8).reshape(size, size, 1)
+    for transform in transforms:
+        try:
+            result = transform(image=face, force_apply=True)["image"]
+        except Exception as error:  # anyone's
+            raise FerError(
+                f"data.augment.transforms: {type(transform).__name__} fails on a grey face ({first_line(error)})"
+            ) from error
+        _check(transform, face, result)
+
+
+def _check(transform: A.BasicTransform | A.BaseCompose, face: NDArray[np.uint8], result: NDArray[Any]) -> None:
+    if result.shape != face.shape or result.dtype != np.uint8:
+        raise FerError(
+            f"data.augment.transforms: {type(transform).__name__} makes {result.dtype} {result.shape} of a face, uint8 "
+            f"{face.shape}; leave it out (a face is scaled and resized by model.input, not here)"
+        )
 
 
 class Augmenter:
@@ -89,6 +114,8 @@ class Augmenter:
             transform.set_random_seed(seed)
         for row, face in enumerate(faces[..., None]):
             for transform in transforms:  # called one by one, they take four fifths of what a Compose of them does
-                face = transform(image=face)["image"]
+                result = transform(image=face)["image"]
+                _check(transform, face, result)  # one of several that a Compose chooses from, say
+                face = result
             faces[row] = face[:, :, 0]
         return faces

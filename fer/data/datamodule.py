@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from fer.config import DataConfig
-from fer.data.augment import Augmenter, augmented_classes
+from fer.data.augment import Augmenter, augmented_classes, check_transforms
 from fer.data.balance import Oversampling, load_oversampled, oversample
 from fer.data.batches import Batch, EpochBatches, FaceDataset, keep
 from fer.data.exclude import excluded
@@ -37,6 +37,9 @@ class FaceDataModule(L.LightningDataModule):
         transforms: albumentations transforms for the online augmentation of training faces.
         seed: The run's seed, for the order of batches and all augmentation.
 
+    Raises:
+        FerError: If a transform makes something else than a face of a face.
+
     Attributes:
         faces: The faces of each split; "train" with its oversampled copies. Filled by `setup`.
         source: The name of what was read: "fer2013", "ferplus", "folder" or "sample". Filled by `prepare_data`.
@@ -49,6 +52,7 @@ class FaceDataModule(L.LightningDataModule):
         self, config: DataConfig, transforms: Sequence[A.BasicTransform | A.BaseCompose] = (), seed: int = 0
     ) -> None:
         super().__init__()
+        check_transforms(transforms, config.size)
         self.config = config
         self.seed = seed
         self.transforms = transforms
@@ -202,8 +206,10 @@ class FaceDataModule(L.LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """Return how far the epoch was, for a checkpoint in its middle."""
         assert self.trainer is not None
-        progress = self.trainer.fit_loop.epoch_loop.batch_progress.current
-        return {"epoch": self.trainer.current_epoch, "batches_done": progress.completed}
+        epoch: Any = self.trainer.fit_loop.epoch_progress.current
+        batches = self.trainer.fit_loop.epoch_loop.batch_progress.current  # of the last epoch, where it is done
+        done = batches.completed if epoch.started > epoch.completed else 0
+        return {"epoch": self.trainer.current_epoch, "batches_done": done}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on behind the batches that were trained on before the interruption."""

@@ -131,6 +131,14 @@ def test_only_the_chosen_classes_are_transformed(tiny_faces: Faces) -> None:
     assert np.array_equal(images[~chosen], train.images[~chosen])
 
 
+def test_what_a_choice_of_transforms_makes_is_looked_at_too(tiny_faces: Faces) -> None:
+    choice = A.OneOf([A.HorizontalFlip(p=1.0), A.ToFloat(p=0.02)], p=1.0)
+    augmenter = Augmenter([choice], range(7))
+    with pytest.raises(FerError, match="OneOf makes float32"):
+        for seed in range(20):
+            augmenter(tiny_faces.images, tiny_faces.labels, seed)
+
+
 def test_draws_differ_between_epochs_and_repeat_with_the_seed(tiny_faces: Faces) -> None:
     faces = tiny_faces.split("train")
     augmenter = Augmenter([A.RandomBrightnessContrast(p=1.0)], range(7))
