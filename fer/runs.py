@@ -145,7 +145,8 @@ def check_data(run: Path, record: Mapping[str, Any], digest: str, source: str) -
     if trained_on not in (None, digest):
         raise FerError(
             f"'{run}' was trained on other data (digest {trained_on}) than what is read now (digest {digest}, "
-            f"{source}); put the run's data set back, or for an evaluation name where it lies with data_root=path"
+            f"{source}); put the run's data set back, or for an evaluation name where it lies with data_root=path; "
+            "data=folder data.root=path scores the run on other data"
         )
 
 

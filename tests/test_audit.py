@@ -20,6 +20,7 @@ from fer.data.faces import Faces
 from fer.data.sample import draw_faces
 from fer.runs import read_metrics
 from tests.conftest import ROOT, call, quick, refused
+from tests.data.layouts import write_folders, write_votes
 from tests.test_report import Page
 
 
@@ -53,6 +54,15 @@ def test_a_list_that_another_program_holds_is_named(spoilt: Path) -> None:
     Path("audit/exclude.csv").mkdir(parents=True)  # as little to be replaced as a table open in Excel
     told = call("fer/audit/__main__.py", "data=fer2013", f"data.root={spoilt}", "labels=false")
     refused(told, "exclude.csv", "cannot be written", "close it where it is open")
+
+
+def test_what_the_votes_lack_is_told_of_before_the_audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_folders(tmp_path / "data")
+    votes = write_votes(tmp_path / "fer2013new.csv")
+    monkeypatch.setattr("fer.audit.command.look", lambda *_: pytest.fail("it takes a minute on FER2013"))
+    told = call("fer/audit/__main__.py", "data=fer2013", f"data.root={root}", f"votes={votes}")
+    refused(told, " index: ", "index.csv does not exist", "data.root=path/to/fer2013.csv")
+    assert not Path("audit/audit.json").exists()
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from fer.audit.page import write_page
 from fer.commands import report
 from fer.config import AuditConfig, checked
 from fer.data.exclude import write_exclusions
-from fer.data.faces import SPLITS
-from fer.data.ferplus import INDEX
+from fer.data.faces import SPLITS, Faces
+from fer.data.ferplus import INDEX, join_votes
 from fer.data.sources import announce, read_source
 from fer.errors import FerError
 from fer.files import csv_text, write_whole
@@ -38,8 +38,9 @@ def audit(plain: DictConfig) -> None:
         announce(faces)
         folder = Path(config.folder)
         make_folder(folder, "choose another with folder=path")
+        voted = _voted(config, faces)  # what is wrong with the votes is said before a minute's work too
         findings = look(faces, config.threshold, config.labels, config.seed)
-        votes = _agreement(config, findings)
+        votes = agreement(findings, faces, voted) if voted is not None and findings.suspects else None
         try:
             _write(findings, votes, kinds, folder)
         except OSError as error:  # open in Excel, say
@@ -63,13 +64,13 @@ def _kinds(config: AuditConfig) -> list[str]:
     return list(map(str, config.exclude))
 
 
-def _agreement(config: AuditConfig, findings: Findings) -> Agreement | None:
-    """Ask FER+ about the suspects where its votes are given."""
-    if config.votes is None or not findings.suspects:
+def _voted(config: AuditConfig, faces: Faces) -> Faces | None:
+    """Return the faces as FER+ labels them, where its votes are given."""
+    if config.votes is None:
         return None
     votes = Path(config.votes).expanduser()
     index = Path(config.index).expanduser() if config.index else votes.with_name(INDEX)
-    return agreement(findings, findings.faces, votes, index)
+    return join_votes(faces, votes, index, contempt=True, target="majority", filters=(), key="index")
 
 
 def _write(findings: Findings, votes: Agreement | None, kinds: list[str], folder: Path) -> None:

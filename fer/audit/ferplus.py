@@ -1,6 +1,5 @@
 """How far the votes of FER+ agree with the suspicions against FER2013's labels."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +7,6 @@ from numpy.typing import NDArray
 
 from fer.audit.findings import Findings
 from fer.data.faces import Faces
-from fer.data.ferplus import join_votes
 
 
 class Agreement(NamedTuple):
@@ -27,19 +25,14 @@ class Agreement(NamedTuple):
     suspects_confirmed: float
 
 
-def agreement(findings: Findings, original: Faces, votes: Path, index: Path) -> Agreement:
+def agreement(findings: Findings, original: Faces, voted: Faces) -> Agreement:
     """Compare the suspects with FER+.
 
     Args:
         findings: The audit of FER2013, with suspects.
         original: The faces that were audited, as they were read.
-        votes: `fer2013new.csv`.
-        index: Which Kaggle picture is which row of the votes.
-
-    Raises:
-        FerError: If the votes do not belong to these faces.
+        voted: The same as FER+ labels them, without those that have no votes for an emotion.
     """
-    voted = join_votes(original, votes, index, contempt=True, target="majority", filters=())
     label_of = dict(zip(voted.origins, voted.labels.tolist(), strict=True))
     theirs = np.array([label_of.get(origin, -1) for origin in original.origins])
     rows = np.array([found.row for found in findings.suspects if theirs[found.row] >= 0], dtype=np.intp)

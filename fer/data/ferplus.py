@@ -53,7 +53,16 @@ class Verdict(NamedTuple):
     targets: Targets | None
 
 
-def join_votes(faces: Faces, votes: Path, index: Path, *, contempt: bool, target: str, filters: Sequence[str]) -> Faces:
+def join_votes(
+    faces: Faces,
+    votes: Path,
+    index: Path,
+    *,
+    contempt: bool,
+    target: str,
+    filters: Sequence[str],
+    key: str = "data.index",
+) -> Faces:
     """Give FER2013's faces the labels, and in training the targets, of FER+.
 
     Args:
@@ -63,6 +72,7 @@ def join_votes(faces: Faces, votes: Path, index: Path, *, contempt: bool, target
         contempt: Keep contempt as the eighth class; otherwise its faces and votes are left out.
         target: One of `TARGETS`.
         filters: Some of `FILTERS`.
+        key: The configuration key that names the table, for error messages.
 
     Returns:
         The faces that remain, in their order, with a note on how many these are.
@@ -76,7 +86,7 @@ def join_votes(faces: Faces, votes: Path, index: Path, *, contempt: bool, target
             f"{votes} has {len(read.counts):,} rows, but {faces.source} {len(faces):,} pictures; the votes belong to "
             "the whole of FER2013, row for row"
         )
-    rows = _rows(faces, index)
+    rows = _rows(faces, index, key)
     _check_usages(faces, read, rows, votes)
     ordered = Votes(read.counts[rows], read.blank[rows], read.splits[rows])
     verdict = judge(ordered, target, filters)
@@ -161,14 +171,14 @@ def _without(targets: Targets | None, classes: int) -> Targets | None:
     return shares
 
 
-def _rows(faces: Faces, path: Path) -> NDArray[np.intp]:
+def _rows(faces: Faces, path: Path, key: str) -> NDArray[np.intp]:
     """Return each face's row in `fer2013.csv`."""
     if faces.origins[0].endswith(":row 0"):  # a table, in its own order
         return np.arange(len(faces))
     if not path.is_file():
         raise FerError(
-            f"data.index: {path} does not exist, and Kaggle's pictures do not say which rows of fer2013.csv they are; "
-            "name a table with the columns row and kaggle_file, or use fer2013.csv"
+            f"{key}: {path} does not exist, and Kaggle's pictures do not say which rows of fer2013.csv they are; name "
+            "a table with the columns row and kaggle_file, or read fer2013.csv itself, data.root=path/to/fer2013.csv"
         )
     index = read_index(path)
     rows = []

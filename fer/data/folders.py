@@ -153,7 +153,10 @@ def _split_folders(tree: Tree, at: str) -> dict[Split, str]:
         found[split] = name
     missing = "train" if "train" not in found else "test" if len(found) == 1 else None
     if missing:
-        raise FerError(f"{tree.where(at)} has no folder '{missing}'; expected are train/<class>/ and test/<class>/")
+        raise FerError(
+            f"{tree.where(at)} has no folder '{missing}'; expected are train/<class>/ and test/<class>/, or <class>/ "
+            "without any splits, which are drawn then"
+        )
     return found
 
 

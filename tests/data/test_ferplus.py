@@ -154,7 +154,7 @@ def test_bad_votes_are_named(spoil: Callable[[Path], object], said: str, root: P
 
 
 BAD_INDEX: dict[str, tuple[Callable[[Path], object], str]] = {
-    "missing": (Path.unlink, r"data.index: .*rows\.csv does not exist, and Kaggle's pictures .* use fer2013.csv"),
+    "missing": (Path.unlink, r"data.index: .*rows\.csv does not exist, and Kaggle's .* data.root=path/to/fer2013.csv"),
     "columns": (_lines(lambda rows: ["file,row_number", *rows[1:]]), "has no column row, kaggle_file"),
     "picture missing": (_lines(lambda rows: [rows[0], *rows[2:]]), "has no row for train/angry/Training_0.png"),
     "row of letters": (_lines(lambda rows: [rows[0], "x" + rows[1], *rows[2:]]), "line 2: row 'x0' is no whole"),

@@ -108,7 +108,7 @@ def test_ferplus_confirms_what_it_says_itself(real_faces: Faces) -> None:
 
     def asked(suspects: list[Suspect]) -> Agreement:
         findings = Findings(real_faces, 4, [], [], empty, empty, empty, [], suspects)
-        return agreement(findings, real_faces, votes, index)
+        return agreement(findings, real_faces, voted)
 
     every = asked(told)
     assert every.doubted == every.suspects_doubted == pytest.approx(doubted.mean())
