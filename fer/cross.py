@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -19,6 +20,7 @@ from fer.diagrams import diagrams
 from fer.errors import FerError
 from fer.prediction import predict
 from fer.report import Evaluation, write_evaluation
+from fer.runs import read_metrics
 from fer.scores import Scores, score
 from fer.weights import TrainedRun
 
@@ -119,7 +121,7 @@ class CrossEvaluator:
         logits = {view: all_[:, columns] for view, all_ in predict(model, _batches(scored), self.device, low).items()}
         truth = torch.from_numpy(labels)
         scores = {view: score(some, truth, shared) for view, some in logits.items()}
-        folder = run.folder / "evaluation" / f"{self.name}-{self.split}"
+        folder = _place(run.folder / "evaluation", f"{self.name}-{self.split}", faces.source)
         result = CrossResult(name, self.name, shared, len(faces) - len(scored), scores, folder / "report.html")
         self._write(result, run, scored, logits)
         return result
@@ -127,7 +129,7 @@ class CrossEvaluator:
     def _read(self, size: int) -> Faces:
         """Return the faces of the split, as large as the run's own; those of the run before where it had that size."""
         if size not in self._faces:
-            faces, _ = read_source(replace(self.data, size=size))
+            faces, _ = read_source(replace(self.data, size=size), to_train=False)
             announce(faces)
             self._digests[size] = faces.digest()
             if self.split != "all":
@@ -158,6 +160,15 @@ class CrossEvaluator:
         pictures = diagrams(faces, logits["plain"], self.faces)
         evaluation = Evaluation(name, self.split, result.scores, {}, {}, shown, figures=pictures)
         write_evaluation(evaluation, result.report.parent, {**facts, **scores}, faces, logits)
+
+
+def _place(folder: Path, name: str, source: str) -> Path:
+    """Return where a report belongs: data sets in folders of one name, `test` say, each keep their own."""
+    for number in count(1):
+        place = folder / (name if number == 1 else f"{name}-{number}")
+        if (read_metrics(place) or {}).get("scored on", source) == source:
+            break
+    return place
 
 
 def _batches(faces: Faces) -> Iterator[Tensor]:

@@ -66,6 +66,8 @@ def _evaluate_elsewhere(config: EvaluateConfig) -> None:
         raise FerError(f"others: '{config.others}' is no list of paths; write others=[one,another]")
     if config.ensemble or config.data_root is not None:
         raise FerError("ensemble and data_root: mean the run's own data; leave them out with data=… and others=…")
+    if config.data is not None and config.data.exclude is not None:
+        raise FerError("data.exclude: leaves pictures out of training alone; an evaluation scores them all")
     split: Any = choose(config.split, (*SPLITS, "all"), "split")
     folders = find_runs(Path(config.run))
     sets = [] if config.data is None else [config.data]

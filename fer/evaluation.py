@@ -249,6 +249,11 @@ def _identity(faces: Faces) -> str:
 
 def _check_root(data: DataConfig) -> None:
     """Refuse a data set that is not there with the key that an evaluation has for its place."""
+    if data.name == "sample" and data.root is not None:
+        raise FerError(
+            "data_root: the run learned from the drawn sample, which lies nowhere; data=folder data.root=path scores "
+            "it on other data"
+        )
     official = data.name in ("fer2013", "ferplus")
     root = find_fer2013(data.root) if official else data.root
     if root is None and data.name not in ("sample", "auto"):

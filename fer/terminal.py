@@ -77,7 +77,7 @@ def results_table(split: Split, results: list[Result], seeds: Mapping[str, Seque
     sections += [seed_rows(name, of_seeds) for name, of_seeds in seeds.items()]
     for section in sections:
         for row in section:
-            table.add_row(*(row[COLUMNS.index(column)] for column in _SCORES))
+            table.add_row(*(escape(row[COLUMNS.index(column)]) for column in _SCORES))
         table.add_section()
     return table
 
@@ -91,7 +91,7 @@ def cross_table(split: str, results: list[CrossResult]) -> Table:
     for result in results:
         for view, scores in result.scores.items():
             counts = (str(scores.count), str(result.left_out))
-            table.add_row(result.name, result.data, view, *counts, accuracy(scores))
+            table.add_row(escape(result.name), escape(result.data), view, *counts, escape(accuracy(scores)))
         table.add_section()
     table.caption = "left out: pictures of classes that the run does not know"
     return table

@@ -151,6 +151,16 @@ def test_training_leaves_out_what_the_list_names(
     assert metrics["data"]["excluded"] == 3
 
 
+def test_what_was_left_out_is_found_no_more(findings: tuple[Path, dict[str, Any]], spoilt: Path) -> None:
+    arguments = ("data=fer2013", f"data.root={spoilt}", "labels=false", "folder=after")
+    told = call("fer/audit/__main__.py", *arguments, f"data.exclude={findings[0] / 'exclude.csv'}")
+    assert told.status == 0, told.err
+    found = json.loads(Path("after/audit.json").read_text())
+    assert found["pictures"] == findings[1]["pictures"] - 3
+    assert found["blank"] == []
+    assert found["identical"]["across_splits"]["test in train"] == 0
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

@@ -55,6 +55,8 @@ CONFIGURATION = {
     "half a key": (["optim.warmup=1"], ["is optim.warmup_epochs meant?"]),
     "a key of several sections": (["data.seed=1"], ["is seed meant?"]),
     "an argument that the network lacks": (["model.network.widht=1"], ["+model.network.widht=…"]),
+    "a size of nothing": (["data.size=-5"], ["data.size: -5", "from 8 to 256"]),
+    "a sample somewhere": (["data=sample", "data.root=."], ["data.root: the sample is drawn"]),
     "nothing to resume": (["resume=nowhere"], ["resume", "'nowhere'"]),
     "sweep of an unknown key": (["-m", "foo=1,2"], ["foo: there is no such configuration key"]),
 }
@@ -98,6 +100,7 @@ LATER = {
         ["RandomCrop fails on a grey face"],
     ),
     "unknown class to oversample": (["data.oversample.classes=[sadd]"], ["data.oversample.classes: 'sadd'", "'sad'"]),
+    "negative seed of the copies": (["data.oversample.seed=-1"], ["data.oversample.seed: -1", "from 0"]),
     "unknown accelerator": (["trainer.accelerator=nope"], ["'nope'", "cpu"]),
     "devices of letters": (["trainer.devices=x"], ["devices 'x'"]),
     "unknown precision": (["trainer.precision=nope"], ["'nope'", "bf16-mixed"]),

@@ -12,6 +12,7 @@ import torch
 from fer.cross import shared_classes
 from fer.data.faces import Faces
 from fer.errors import FerError
+from fer.labels import EMOTIONS
 from fer.weights import open_run
 from tests.conftest import Sweep, call, refused, run_of
 
@@ -93,6 +94,40 @@ def test_folders_of_the_same_name_are_told_apart(other: Path, tiny_sweep: Sweep)
 def test_what_means_the_runs_own_data_is_refused_with_others(option: str, other: Path, tiny_sweep: Sweep) -> None:
     told = call("evaluate.py", f"run={run_of(tiny_sweep, 'cnn10')}", f"others=[{other}]", option)
     refused(told, "ensemble and data_root", "leave them out")
+
+
+def test_reports_on_folders_of_one_name_stay_apart(other: Path, tiny_sweep: Sweep) -> None:
+    shutil.copytree(run_of(tiny_sweep, "cnn10"), "run")
+    shutil.copytree(other, "elsewhere/other")
+    for root in (other, Path("elsewhere/other").resolve(), other):
+        assert call("evaluate.py", "run=run", "data=folder", f"data.root={root}").status == 0
+    found = {path.name: json.loads((path / "metrics.json").read_text()) for path in Path("run/evaluation").iterdir()}
+    assert {name: figures["scored on"] for name, figures in found.items()} == {
+        "other-test": f"Split folders in {other}",
+        "other-test-2": f"Split folders in {Path('elsewhere/other').resolve()}",
+    }
+
+
+def test_what_could_teach_nobody_can_still_be_scored(tiny_sweep: Sweep, tiny_folder: Path) -> None:
+    """One picture a class, and another class whose name no folder of copies could have."""
+    shutil.copytree(run_of(tiny_sweep, "cnn10"), "run")
+    for name in (*EMOTIONS, "anger & disgust"):
+        Path("mine", name).mkdir(parents=True)
+        known = name if name in EMOTIONS else "angry"
+        shutil.copy(next((tiny_folder / "train" / known).iterdir()), Path("mine", name, "1.png"))
+    told = call("evaluate.py", "run=run", "others=[mine]", "split=all")
+    assert told.status == 0, told.err
+    found = json.loads(Path("run/evaluation/mine-all/metrics.json").read_text())
+    assert found["plain"]["count"] == 7
+    assert found["pictures of other classes, left out"] == 1
+    report = Path("run/evaluation/mine-all/report.html").read_text()
+    assert "Accuracy without leaks" not in report  # which are of the run's own data alone
+
+
+def test_a_list_of_pictures_to_leave_out_is_for_training(other: Path, tiny_sweep: Sweep) -> None:
+    shutil.copytree(run_of(tiny_sweep, "cnn10"), "run")
+    told = call("evaluate.py", "run=run", "data=folder", f"data.root={other}", "data.exclude=list.csv")
+    refused(told, "data.exclude: leaves pictures out of training alone")
 
 
 def test_sets_without_common_classes_are_refused(tiny_faces: Faces) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
+from rich.console import Console
 
 from fer.checkpoint import read_checkpoint
 from fer.config import TrainConfig, checked
@@ -21,6 +22,7 @@ from fer.evaluation import Evaluator, Result
 from fer.prediction import ten_views
 from fer.result_table import seed_rows
 from fer.runs import read_config, read_metrics, write_json
+from fer.terminal import results_table
 from fer.weights import open_run
 from tests.conftest import Sweep, call, command, quick, refused, run_of
 from tests.test_report import Page
@@ -88,6 +90,23 @@ def test_a_sweep_over_seeds_is_told_as_one(tiny_sweep: Sweep) -> None:
     assert all(row.startswith("| cnn10, 2 seeds |") and " ± 0.00 | " in row for row in rows)
     assert "±: sample standard deviation over seeds" in Path("sweep/evaluation-val.md").read_text()
     assert "cnn10, 2 seeds" in " ".join(told.out.split())
+
+
+def test_names_with_brackets_are_shown_as_they_are(evaluated: Sweep) -> None:
+    result = open_scores(evaluated, "cnn10")
+    console = Console(record=True, width=200)
+    console.print(results_table("test", [result], {"cnn10 (teacher=[/a,/b])": [result, result]}))
+    assert "cnn10 (teacher=[/a,/b]), 2 seeds" in console.export_text()
+
+
+def test_the_sample_lies_nowhere(tiny_sweep: Sweep, tiny_folder: Path) -> None:
+    shutil.copytree(run_of(tiny_sweep, "cnn10"), "run")
+    config = read_config(Path("run"))
+    config.data.name, config.data.root = "sample", None
+    OmegaConf.save(config, Path("run/config.yaml"))
+    refused(
+        call("evaluate.py", "run=run", f"data_root={tiny_folder}"), "data_root: the run learned from the drawn sample"
+    )
 
 
 def test_runs_that_hold_out_other_pictures_are_not_averaged(tiny_sweep: Sweep) -> None:

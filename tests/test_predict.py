@@ -126,3 +126,16 @@ def test_an_evaluation_leaves_a_table_that_gives_its_scores(
         for views in ("plain", "flip", "ten"):
             right = [row["label"] == row["predicted"] for row in rows if row["views"] == views]
             assert np.mean(right) == pytest.approx(scores[views]["accuracy"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there can a file have such a name")
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_name_in_an_old_encoding_is_said_before_anything_is_computed(
+    packed: bool, pictures: Path, tiny_sweep: Sweep
+) -> None:
+    (pictures / "one/01.png").rename(pictures / "one" / os.fsdecode(b"caf\xe9.png"))
+    if packed:
+        shutil.make_archive("packed", "tar", pictures)
+    told = call(SCRIPT, f"run={run_of(tiny_sweep, 'cnn10')}", f"pictures={'packed.tar' if packed else pictures}")
+    refused(told, r"caf\udce9.png", "no UTF-8; rename it")
+    assert not Path("predictions.csv").exists()

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig
+from rich.markup import escape
 from rich.table import Table
 
 from fer.audit.extra import needed
@@ -15,7 +16,7 @@ from fer.audit.findings import audit as look
 from fer.audit.page import write_page
 from fer.commands import report
 from fer.config import AuditConfig, checked
-from fer.data.exclude import write_exclusions
+from fer.data.exclude import excluded, write_exclusions
 from fer.data.faces import SPLITS, Faces
 from fer.data.ferplus import INDEX, join_votes
 from fer.data.sources import announce, read_source
@@ -36,9 +37,11 @@ def audit(plain: DictConfig) -> None:
             needed(module)  # lest it be missed after a minute's work
         faces, _ = read_source(config.data)
         announce(faces)
+        voted = _voted(config, faces)  # what is wrong with the votes is said before a minute's work too
+        if config.data.exclude is not None:
+            faces = excluded(faces, Path(config.data.exclude).expanduser(), config.data.name == "ferplus")
         folder = Path(config.folder)
         make_folder(folder, "choose another with folder=path")
-        voted = _voted(config, faces)  # what is wrong with the votes is said before a minute's work too
         findings = look(faces, config.threshold, config.labels, config.seed)
         votes = agreement(findings, faces, voted) if voted is not None and findings.suspects else None
         try:
@@ -61,6 +64,8 @@ def _kinds(config: AuditConfig) -> list[str]:
         raise FerError("exclude: suspects are not looked for with labels=false")
     if not 0 <= config.threshold <= 16:
         raise FerError(f"threshold: {config.threshold} is out of range; choose a number of bits from 0 to 16")
+    if config.seed < 0:
+        raise FerError(f"seed: {config.seed} is out of range; choose a number from 0")
     return list(map(str, config.exclude))
 
 
@@ -110,7 +115,7 @@ def exclusions(findings: Findings, kinds: list[str]) -> dict[str, str]:
 
 
 def _table(findings: Findings, votes: Agreement | None) -> Table:
-    table = Table(title=f"Audit of {findings.faces.source}")
+    table = Table(title=f"Audit of {escape(findings.faces.source)}")
     table.add_column("finding")
     table.add_column("pictures", justify="right")
     table.add_column("", justify="right")

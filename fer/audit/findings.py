@@ -69,14 +69,11 @@ class Findings:
             near: Count near-duplicates too.
         """
         train = self.faces.splits == SPLITS.index("train")
-        linked = [(int(one), int(two)) for group in self.identical for one in group for two in group]
+        alike = list(self.identical)
         if near:
             group_of = {int(row): group for group in self.identical for row in group}
-            for pair in self.near:
-                ends = (group_of.get(row, np.array([row])) for row in pair[:2])
-                first, second = ends
-                linked += [(int(one), int(two)) for one in first for two in second]
-        rows = {row for ends in linked for row, other in (ends, ends[::-1]) if train[row] and not train[other]}
+            alike += [np.concatenate([group_of.get(row, np.array([row])) for row in pair[:2]]) for pair in self.near]
+        rows = {int(row) for group in alike if not train[group].all() for row in group[train[group]]}
         return np.array(sorted(rows), dtype=np.intp)
 
     def to_dict(self) -> dict[str, Any]:

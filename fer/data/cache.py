@@ -19,11 +19,12 @@ from fer.data.readers import LISTERS, located, read_found
 from fer.data.trees import FolderTree
 from fer.errors import FerError
 
-FORMAT = 3
+FORMAT = 4
 """To be raised whenever the readers give something else for the same files."""
 
 _ARRAYS = ("images", "labels", "splits")
 _PIECE = 2**22
+_DRAFT = ".fer-cache-"  # of temporary folders; a name that nobody's own folder beside them has
 _FORGOTTEN = 24 * 3600  # seconds; a temporary folder older than that belongs to no living process
 
 
@@ -101,7 +102,7 @@ def _store(faces: Faces, place: Path) -> None:
     """Write a folder beside the place, then rename it: nobody ever sees half of it."""
     place.parent.mkdir(parents=True, exist_ok=True)
     _sweep(place.parent)
-    draft = Path(tempfile.mkdtemp(prefix="tmp-", dir=place.parent))
+    draft = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=place.parent))
     try:
         for name in _ARRAYS:
             np.save(draft / f"{name}.npy", getattr(faces, name))
@@ -121,6 +122,7 @@ def _store(faces: Faces, place: Path) -> None:
         except OSError:
             if _load(place) is None:  # otherwise another process was quicker, and its faces are the same
                 raise
+        shutil.rmtree(place / "unsound", ignore_errors=True)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -131,7 +133,7 @@ def _shapes(faces: Faces) -> dict[str, list[object]]:
 
 
 def _sweep(cache_dir: Path) -> None:
-    for draft in cache_dir.glob("tmp-*"):
+    for draft in cache_dir.glob(f"{_DRAFT}*"):
         with suppress(FileNotFoundError):  # its process may just have finished
             if time.time() - draft.stat().st_mtime > _FORGOTTEN:
                 shutil.rmtree(draft, ignore_errors=True)

@@ -53,7 +53,7 @@ def map_classes(
         raise _unknown(next(name for name in found if names[name] == extras[0]), found, names)
     classes = EMOTIONS
     if options.extra_classes == "keep":
-        classes = (*EMOTIONS, *map(_kept, extras))
+        classes = (*EMOTIONS, *(map(_kept, extras) if options.to_train else extras))
     labels = {name: classes.index(final) if final in classes else None for name, final in names.items()}
     renamed = [f"{name}→{final}" for name, final in sorted(names.items()) if final in classes and final != name.lower()]
     notes = [f"Classes: {', '.join(renamed)}."] if renamed else []
@@ -65,7 +65,7 @@ def map_classes(
 
 
 def check_classes(
-    labels: NDArray[np.int64], splits: NDArray[np.uint8], classes: tuple[str, ...], where: str
+    labels: NDArray[np.int64], splits: NDArray[np.uint8], classes: tuple[str, ...], where: str, to_train: bool
 ) -> tuple[str, ...]:
     """Check that everything that is to be recognised can be learnt, and say which classes have no pictures.
 
@@ -74,17 +74,18 @@ def check_classes(
         splits: uint8, (N,), indices into `SPLITS`.
         classes: The class names.
         where: The source, for error messages.
+        to_train: Whether it is to be learnt at all.
 
     Raises:
-        FerError: If training or test has no picture, or training none of a class that another split has.
+        FerError: If it is, and training or test has no picture, or training none of a class that another split has.
     """
     train, val, test = (np.bincount(labels[splits == number], minlength=len(classes)) for number in range(len(SPLITS)))
     for split, counts in (("train", train), ("test", test)):
-        if not counts.any():
+        if to_train and not counts.any():
             raise FerError(f"{where} has no {split} picture; put some there")
     total = train + val + test
     unlearnt = [name for name, some, every in zip(classes, train, total, strict=True) if every and not some]
-    if unlearnt:
+    if to_train and unlearnt:
         raise FerError(
             f"{where} has no training picture of {', '.join(unlearnt)}, though another split has; "
             "put some there, or remove the class from the other splits"

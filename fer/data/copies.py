@@ -61,6 +61,8 @@ class Oversampling:
                 f"data.oversample.target: '{self.target}' is neither 'majority', nor a number of pictures, "
                 "nor a factor such as 1.5"
             )
+        if self.seed < 0:
+            raise FerError(f"data.oversample.seed: {self.seed} is out of range; choose a number from 0")
         for name, limit in (("rotation", 180), ("shift", 1), ("zoom", 1)):
             if not 0 <= getattr(self, name) < limit:
                 raise FerError(f"data.oversample.{name}: {getattr(self, name)} is not in [0, {limit})")

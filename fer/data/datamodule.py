@@ -20,6 +20,7 @@ from fer.data.balance import Oversampling, load_oversampled, oversample
 from fer.data.batches import Batch, EpochBatches, FaceDataset, keep
 from fer.data.exclude import excluded
 from fer.data.faces import SPLITS, Faces, Split
+from fer.data.options import ReadOptions
 from fer.data.sources import GET_FER2013, announce, looked_for, read_source
 from fer.device import cpu_cores
 from fer.errors import FerError
@@ -52,6 +53,7 @@ class FaceDataModule(L.LightningDataModule):
         self, config: DataConfig, transforms: Sequence[A.BasicTransform | A.BaseCompose] = (), seed: int = 0
     ) -> None:
         super().__init__()
+        ReadOptions.of(config)  # whose numbers are in their ranges
         check_transforms(transforms, config.size)
         self.config = config
         self.seed = seed
@@ -96,7 +98,7 @@ class FaceDataModule(L.LightningDataModule):
             )
         self.digest = faces.digest()
         if self.config.exclude is not None:
-            kept = excluded(faces, Path(self.config.exclude).expanduser())
+            kept = excluded(faces, Path(self.config.exclude).expanduser(), self.source == "ferplus")
             self.excluded = len(faces) - len(kept)
             log.info("Left out of training: %d pictures that %s names", self.excluded, self.config.exclude)
             faces = kept

@@ -38,20 +38,24 @@ def read_exclusions(path: Path) -> list[str]:
     return [row[COLUMN].strip() for row in rows if row[COLUMN] and row[COLUMN].strip()]
 
 
-def excluded(faces: Faces, path: Path) -> Faces:
+def excluded(faces: Faces, path: Path, filtered: bool = False) -> Faces:
     """Return the faces without the training pictures that a list names.
 
     Args:
         faces: Faces of all splits.
         path: The list.
+        filtered: Whether some were left out of them before, as FER+ does, so that a list may name more than there are.
 
     Raises:
-        FerError: If it names a picture that is not there or that is not in training: what validates and tests is
-            never changed.
+        FerError: If it names a picture that is not there (of filtered faces, none that is) or that is not in
+            training: what validates and tests is never changed.
     """
     row_of = {origin: row for row, origin in enumerate(faces.origins)}
     dropped = np.zeros(len(faces), dtype=bool)
-    for name in read_exclusions(path):
+    names = read_exclusions(path)
+    if filtered and any(name in row_of for name in names):
+        names = [name for name in names if name in row_of]
+    for name in names:
         row = row_of.get(name)
         if row is None:
             raise FerError(f"data.exclude: '{path}' names '{name}', which {faces.source} does not hold")

@@ -92,7 +92,7 @@ def list_split_folders(tree: Tree, at: str, options: ReadOptions) -> Listing:
             named = None if "val" in folders else _split_by_name(path)
             by_name += named is not None
             elsewhere += named is not None and (named == "train") != (split == "train")
-            entries.append(Entry(path, label, named or as_split))
+            entries.append(Entry(path, label, named or as_split, _person(path)))
     if elsewhere:
         notes = (
             *notes,
@@ -119,8 +119,7 @@ def list_class_folders(tree: Tree, at: str, options: ReadOptions) -> Listing:
     mapping, owner = _mapping({name: tree.where(join(at, name)) for name in tree.folders(at)}, options)
     entries = []
     for path, label in sorted(_class_files(tree, at, mapping)):
-        match = _CK_NAME.match(path.rpartition("/")[2])
-        entries.append(Entry(path, label, None, match[1] if match else ""))
+        entries.append(Entry(path, label, None, _person(path)))
     owner = owner or ("CK+" if any(entry.person for entry in entries) else "Class")
     return Listing(f"{owner} folders", entries, mapping.classes, mapping.notes)
 
@@ -173,6 +172,12 @@ def _class_files(tree: Tree, at: str, mapping: ClassMapping) -> list[tuple[str, 
             raise FerError(f"{tree.where(folder)} is empty; put the class's pictures there, or remove it")
         files.extend((join(folder, file), label) for file in names)
     return files
+
+
+def _person(path: str) -> str:
+    """Return whom a picture shows, where its name is as in CK+; '' elsewhere."""
+    match = _CK_NAME.match(path.rpartition("/")[2])
+    return match[1] if match else ""
 
 
 def _split_by_name(path: str) -> Split | None:

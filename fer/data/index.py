@@ -3,7 +3,7 @@
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
-from fer.data.trees import is_litter
+from fer.data.trees import is_litter, refuse_unreadable
 from fer.errors import FerError
 
 # FER2013's CSV packs 1:3, a table of blank faces about 1:200; beyond this lies only what is meant to do harm.
@@ -43,6 +43,7 @@ class Index:
 
     def add(self, name: str, folder: bool) -> str:
         """Enter a member under its safe path, and return that; '' for what is the top itself or litter."""
+        refuse_unreadable(name, f"the archive {self.path}")
         parts = PurePosixPath(name.replace("\\", "/")).parts
         if ".." in parts or (parts and (parts[0] == "/" or parts[0].endswith(":"))):
             raise FerError(f"the archive {self.path} holds '{name[:80]}', a path that leads out of it; do not use it")

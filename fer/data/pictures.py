@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -68,7 +68,7 @@ def decode(data: bytes, where: str, size: int) -> tuple[NDArray[np.uint8], bool]
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # remarks on metadata, which is not read here
+            warnings.simplefilter("ignore")  # remarks on metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
                 width, height = picture.size
@@ -77,7 +77,7 @@ def decode(data: bytes, where: str, size: int) -> tuple[NDArray[np.uint8], bool]
                     raise Image.DecompressionBombError
                 if width * height > max(_SMALL, _MAX_DENSITY * len(data)):
                     raise ValueError(f"{width}x{height} pixels cannot come from {len(data):,} bytes")
-                return _fit(_grey(picture), size), (width, height) != (size, size)
+                return _fit(_grey(_upright(picture)), size), (width, height) != (size, size)
     except UnidentifiedImageError:
         raise FerError(f"{where} is no picture (JPEG, PNG, BMP, WebP …); remove it") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
@@ -128,6 +128,16 @@ def with_progress(items: Iterable[T], total: int, what: str, least: int = _LONG_
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         yield from progress.track(items, total=total, description=what)
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Return a picture as cameras mean it to be seen: many store it lying, with a remark on how to turn it."""
+    if "exif" not in picture.info:
+        return picture
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception:  # a remark that cannot be read says nothing; pixels that cannot be are found by the next step
+        return picture
 
 
 def _grey(picture: Image.Image) -> Image.Image:

@@ -85,14 +85,14 @@ def as_faces(pictures: Pictures, title: str, where: str, options: ReadOptions) -
         options: How the splits are drawn.
 
     Raises:
-        FerError: If a split is empty, or a class cannot be learnt.
+        FerError: If it is to train on, and a split is empty or a class cannot be learnt.
     """
     part, seed = options.val_fraction, options.split_seed
     if pictures.splits is None:
         splits, drawn = divide(pictures.labels, pictures.fingerprints, pictures.people, part, seed)
     else:
-        splits, drawn = hold_out(pictures.labels, pictures.splits, pictures.fingerprints, part, seed)
-    gaps = check_classes(pictures.labels, splits, pictures.classes, where)
+        splits, drawn = hold_out(pictures.labels, pictures.splits, pictures.fingerprints, pictures.people, part, seed)
+    gaps = check_classes(pictures.labels, splits, pictures.classes, where, options.to_train)
     return Faces(
         images=pictures.images,
         labels=pictures.labels,
@@ -123,4 +123,4 @@ def _read(tree: Tree, found: Found, options: ReadOptions, scratch: Path | None) 
     if found.form in LISTERS:
         listing = LISTERS[found.form](tree, found.path, options)
         return listing.title, read_pictures(tree, listing, options, scratch)
-    return found.title(), read_tables(tree, dict(found.tables), options)
+    return found.title(), read_tables(tree, dict(found.tables), options, scratch)

@@ -50,8 +50,12 @@ def announce(faces: Faces) -> None:
     log.info("Data: %s (%s)", faces.source, sizes)
 
 
-def read_source(config: DataConfig) -> tuple[Faces, str]:
+def read_source(config: DataConfig, to_train: bool = True) -> tuple[Faces, str]:
     """Read the faces that a configuration means.
+
+    Args:
+        config: The data section.
+        to_train: Whether a network is to be trained on them, which takes training pictures of every class.
 
     Returns:
         The faces of all splits, and the name of what was read: "fer2013", "ferplus", "sample", or "folder" for all
@@ -63,32 +67,35 @@ def read_source(config: DataConfig) -> tuple[Faces, str]:
     name = choose(config.name, ("auto", "fer2013", "ferplus", "sample", "folder", "huggingface"), "data.name")
     if config.download and name in ("sample", "folder", "huggingface"):
         log.warning("data.download fetches FER2013, which data=%s is not: nothing is downloaded.", name)
+    options = ReadOptions.of(config, to_train)
     if name == "sample":
+        if config.root is not None:
+            raise FerError("data.root: the sample is drawn and lies nowhere; data=folder reads your own pictures")
         return draw_faces(size=config.size), "sample"
     if name == "huggingface":
         if config.root is None:
             raise FerError("data=huggingface needs the data set: add data.root=its/name or a local folder")
-        return read_hub(config.root, ReadOptions.of(config)), "folder"
+        return read_hub(config.root, options), "folder"
     cache = Path(config.cache_dir).expanduser() if config.cache_dir else default_cache_dir()
     if name == "folder":
         if config.root is None:
             raise FerError("data=folder needs the folder: add data.root=path/to/your/pictures")
-        return _load(Path(config.root).expanduser(), cache, config), "folder"
+        return load_faces(Path(config.root).expanduser(), cache, options), "folder"
 
     root = find_fer2013(config.root)
     if config.download and (root is None or not root.exists()):
         root = download_fer2013()
         config.root = str(root)  # what a later evaluation or resume reads
     if root is not None and name == "ferplus":
-        return _with_votes(root, cache, config), "ferplus"
+        return _with_votes(root, cache, config, options), "ferplus"
     if root is not None:
-        return _load(root, cache, config), "fer2013"
+        return load_faces(root, cache, options), "fer2013"
     if name != "auto":
         raise FerError(f"data={name}: FER2013 was not found (looked for {looked_for()}); {GET_FER2013}")
     return draw_faces(size=config.size), "sample"
 
 
-def _with_votes(root: Path, cache: Path, config: DataConfig) -> Faces:
+def _with_votes(root: Path, cache: Path, config: DataConfig, options: ReadOptions) -> Faces:
     """Read FER2013, which the cache knows as itself, and join the votes to it."""
     target = choose(config.target, TARGETS, "data.target")
     filters = [choose(name, FILTERS, "data.filters") for name in config.filters]
@@ -99,7 +106,7 @@ def _with_votes(root: Path, cache: Path, config: DataConfig) -> Faces:
             "FER2013's folder, or name it with data.votes=…"
         )
     index = Path(config.index).expanduser() if config.index else beside(root, INDEX)
-    faces = _load(root, cache, config)
+    faces = load_faces(root, cache, options)
     return join_votes(faces, votes, index, contempt=config.contempt, target=target, filters=filters)
 
 
@@ -107,7 +114,3 @@ def beside(root: Path, name: str) -> Path:
     """Return a file in FER2013's folder or next to it; where it is in neither, the place in the folder."""
     folder = root if root.is_dir() else root.parent
     return next((path for path in (folder / name, folder.parent / name) if path.is_file()), folder / name)
-
-
-def _load(root: Path, cache: Path, config: DataConfig) -> Faces:
-    return load_faces(root, cache, ReadOptions.of(config))

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import IO, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from fer.data.classes import map_classes
 from fer.data.faces import SPLITS, Split
 from fer.data.options import ReadOptions
 from fer.data.pictures import Pictures, fingerprint, left_out_note, or_skipped, resize, resized_note, with_progress
+from fer.data.rows import blank
 from fer.data.trees import Tree
 from fer.errors import FerError
 from fer.labels import EMOTIONS
@@ -36,7 +38,9 @@ class _Row(NamedTuple):
     origin: str
 
 
-def read_tables(tree: Tree, splits: Mapping[str, Split | None], options: ReadOptions) -> Pictures:
+def read_tables(
+    tree: Tree, splits: Mapping[str, Split | None], options: ReadOptions, scratch: Path | None = None
+) -> Pictures:
     """Read tables with the columns `emotion`, `pixels` and, unless each is a split, `Usage`, in any order.
 
     Origins read `fer2013.csv:row 17`, counting rows below the header from 0 as FER+ and pandas do; error
@@ -47,6 +51,7 @@ def read_tables(tree: Tree, splits: Mapping[str, Split | None], options: ReadOpt
         splits: The tables, each with its split; None where the column `Usage` tells it.
         options: The size of the result (48x48 pixels are resized to it), which classes mean others, and what
             to do at a row that cannot be read.
+        scratch: Where faces lie meanwhile that are too many for the memory; by default where the system has it.
 
     Raises:
         FerError: If a file is no such table, or a row has a bad label, pixel or usage.
@@ -66,7 +71,9 @@ def read_tables(tree: Tree, splits: Mapping[str, Split | None], options: ReadOpt
     kept = [(row, label) for row in rows if (label := mapping.labels[EMOTIONS[row.label]]) is not None]
     images = np.frombuffer(b"".join(row.pixels for row, _ in kept), np.uint8).reshape(-1, SIDE, SIDE)
     if options.size != SIDE:
-        images = np.stack([resize(image, options.size) for image in images])
+        small, images = images, blank((len(images), options.size, options.size), scratch)
+        for place, image in zip(images, small, strict=True):
+            place[:] = resize(image, options.size)
     resized = resized_note(len(kept) if options.size != SIDE else 0, len(kept), options.size)
     return Pictures(
         images=images,

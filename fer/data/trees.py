@@ -64,6 +64,14 @@ def is_litter(name: str) -> bool:
     return name.startswith(".") or name.lower() in _LITTER
 
 
+def refuse_unreadable(name: str, where: str) -> None:
+    """Raise FerError for a name that is no UTF-8, as old archives unpack it: no table could hold it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise FerError(f"the name {name!a} in {where} is no UTF-8; rename it") from None
+
+
 class FolderTree:
     """A folder on disk.
 
@@ -135,9 +143,12 @@ class FolderTree:
         folder = self.root / at
         try:
             with os.scandir(folder) as entries:
-                return [entry for entry in entries if not is_litter(entry.name)]
+                found = [entry for entry in entries if not is_litter(entry.name)]
         except OSError as error:
             raise FerError(f"the folder {folder} cannot be listed: {error.strerror}") from error
+        for entry in found:
+            refuse_unreadable(entry.name, str(folder))
+        return found
 
     def _read_all(self, file: int, path: str) -> bytes:
         size = os.fstat(file).st_size

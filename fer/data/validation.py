@@ -14,18 +14,24 @@ _TRAIN, _VAL = SPLITS.index("train"), SPLITS.index("val")
 
 
 def hold_out(
-    labels: NDArray[np.int64], splits: NDArray[np.uint8], fingerprints: Sequence[bytes], fraction: float, seed: int
+    labels: NDArray[np.int64],
+    splits: NDArray[np.uint8],
+    fingerprints: Sequence[bytes],
+    people: Sequence[str] | None,
+    fraction: float,
+    seed: int,
 ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """Turn a part of the training pictures into validation pictures, unless there already are some.
 
     The part is stratified, and drawn by the pictures' content: it does not change with names, order or
     layout, and identical pictures of a class fall on the same side (save for one group at the edge), so that
-    validation is not flattered by pictures seen in training.
+    validation is not flattered by pictures seen in training. Where people are known, all pictures of a person do.
 
     Args:
         labels: int64, (N,).
         splits: uint8, (N,), indices into `SPLITS`.
         fingerprints: N digests of the pictures' content.
+        people: N names of whom the pictures show, '' for unknown; None where nobody is known.
         fraction: The part of each class to hold out, between 0 and 1; each side keeps at least one picture.
         seed: Draws another part.
 
@@ -35,16 +41,23 @@ def hold_out(
     if (splits == _VAL).any():
         return splits, ()
     splits = splits.copy()
-    for label in np.unique(labels):
-        rows = np.flatnonzero((labels == label) & (splits == _TRAIN)).tolist()
-        if len(rows) < 2:
-            continue
-        wanted = min(max(round(len(rows) * fraction), 1), len(rows) - 1)
-        splits[sorted(rows, key=lambda row: _draw(fingerprints[row], seed))[:wanted]] = _VAL
+    if people:
+        rows = np.flatnonzero(splits == _TRAIN)
+        groups = _groups(people, fingerprints, rows.tolist(), seed)
+        counts = _counts(labels, groups)
+        for number, group in zip(_hand_out(counts, _held(counts.sum(axis=0), fraction)), groups, strict=True):
+            splits[group] = number
+    else:
+        for label in np.unique(labels):
+            rows = np.flatnonzero((labels == label) & (splits == _TRAIN))
+            if len(rows) >= 2:
+                wanted = min(max(round(len(rows) * fraction), 1), len(rows) - 1)
+                splits[sorted(rows.tolist(), key=lambda row: _draw(fingerprints[row], seed))[:wanted]] = _VAL
     held = int((splits == _VAL).sum())
+    whom = "; nobody stands in both" if people else ""
     return splits, (
         f"The source names no validation pictures, so {held:,} training pictures "
-        f"({fraction:.0%} of each class) were held out for validation (data.split_seed={seed}).",
+        f"({fraction:.0%} of each class) were held out for validation (data.split_seed={seed}{whom}).",
     )
 
 
@@ -77,23 +90,46 @@ def divide(
             f"data.val_fraction: {fraction} for validation and as much for the test leave no training picture; "
             "choose one below 0.5"
         )
-    names = [person.encode() for person in people] if people else [b""] * len(labels)
-    groups: dict[bytes, list[int]] = defaultdict(list)
-    for row, (name, content) in enumerate(zip(names, fingerprints, strict=True)):
-        groups[name or content].append(row)
-    order = [groups[name] for name in sorted(groups, key=lambda name: _draw(name, seed))]
-    classes = int(labels.max(initial=0)) + 1
-    counts = np.array([np.bincount(labels[rows], minlength=classes) for rows in order], np.int64).reshape(-1, classes)
-    wanted = _wanted(counts.sum(axis=0), fraction)
-    lacking = wanted.copy()
+    groups = _groups(people, fingerprints, range(len(labels)), seed)
+    counts = _counts(labels, groups)
+    given = _hand_out(counts, _wanted(counts.sum(axis=0), fraction))
     splits = np.full(len(labels), _TRAIN, np.uint8)
-    given = np.full(len(order), -1)
+    for number, group in zip(given, groups, strict=True):
+        splits[group] = number
+    return splits, (_divided(given, people is not None, fraction, seed),)
+
+
+def _groups(
+    people: Sequence[str] | None, fingerprints: Sequence[bytes], rows: Sequence[int], seed: int
+) -> list[list[int]]:
+    """Return the rows that must stay together, in an order drawn from their names or content."""
+    groups: dict[bytes, list[int]] = defaultdict(list)
+    for row in rows:
+        groups[people[row].encode() if people and people[row] else fingerprints[row]].append(row)
+    return [groups[name] for name in sorted(groups, key=lambda name: _draw(name, seed))]
+
+
+def _counts(labels: NDArray[np.int64], groups: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    """Return the pictures of each class in each group: (G, C)."""
+    classes = int(labels.max(initial=0)) + 1
+    return np.array([np.bincount(labels[group], minlength=classes) for group in groups], np.int64).reshape(-1, classes)
+
+
+def _hand_out(counts: NDArray[np.int64], wanted: NDArray[np.float64]) -> list[int]:
+    """Return which split each group goes to: `counts` are theirs, (G, C), `wanted` the splits', (S, C)."""
+    lacking, given = wanted.copy(), np.full(len(counts), -1)
     for label in np.argsort((counts > 0).sum(axis=0), kind="stable"):
         for number in np.flatnonzero((counts[:, label] > 0) & (given < 0)):
             given[number] = (lacking[:, label] / np.maximum(wanted[:, label], 1)).argmax()
             lacking[given[number]] -= counts[number]
-            splits[order[number]] = given[number]
-    return splits, (_divided(given.tolist(), people is not None, fraction, seed),)
+    found: list[int] = given.tolist()
+    return found
+
+
+def _held(total: NDArray[np.int64], fraction: float) -> NDArray[np.float64]:
+    """Return the pictures of each class that training and validation are to have: (2, C)."""
+    held = np.where(total >= 2, np.clip(np.round(total * fraction), 1, np.maximum(total - 1, 1)), 0)
+    return np.stack([total - held, held]).astype(np.float64)
 
 
 def _wanted(total: NDArray[np.int64], fraction: float) -> NDArray[np.float64]:

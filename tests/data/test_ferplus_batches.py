@@ -10,6 +10,7 @@ from fer.data.batches import draw_labels
 from fer.data.datamodule import FaceDataModule
 from fer.data.ferplus import TARGETS
 from fer.data.manifest import read_rows
+from fer.errors import FerError
 from fer.labels import EMOTIONS
 from tests.conftest import composed
 from tests.data.layouts import MIXED, write_votes
@@ -43,6 +44,20 @@ def test_augmentation_serves_contempt_too(root: Path) -> None:
     write_votes(root / "fer2013new.csv")
     assert opened(root, "data.augment.classes=all").augmenter.classes.tolist() == list(range(8))
     assert opened(root, "data.augment.classes=[contempt]").augmenter.classes.tolist() == [7]
+
+
+def test_a_list_may_name_what_the_filters_left_out(root: Path) -> None:
+    write_votes(root / "fer2013new.csv", blank=[2])
+    kept = opened(root).all_faces
+    row = kept.split("train").origins[3]
+    gone = next(f"fer2013.csv:row {number}" for number in range(56) if f"fer2013.csv:row {number}" not in kept.origins)
+    Path("list.csv").write_text(f"picture\n{row}\n{gone}\n")
+    data = opened(root, "data.exclude=list.csv")
+    assert data.excluded == 1
+    assert row not in data.all_faces.origins
+    Path("list.csv").write_text("picture\nfer2013.csv:row 5600\n")
+    with pytest.raises(FerError, match=r"row 5600', which .* does not hold"):
+        opened(root, "data.exclude=list.csv")
 
 
 def epoch(data: FaceDataModule, number: int) -> list[Any]:

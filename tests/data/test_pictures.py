@@ -1,8 +1,12 @@
 """The bar shows up where a read is long and someone watches, and never takes an item away."""
 
-import pytest
+import io
 
-from fer.data.pictures import with_progress
+import numpy as np
+import pytest
+from PIL import Image
+
+from fer.data.pictures import decode, with_progress
 
 
 @pytest.mark.parametrize(("total", "terminal", "shown"), [(9000, True, True), (9000, False, False), (9, True, False)])
@@ -21,3 +25,22 @@ def test_the_bar_is_for_long_reads_on_a_terminal(
     printed = capsys.readouterr()
     assert ("Reading pictures" in printed.err) is shown
     assert printed.out == ""
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_a_picture_that_a_camera_stored_lying_is_turned(form: str) -> None:
+    stored = np.zeros((48, 48), np.uint8)
+    stored[:12] = 255  # along its top, which is its right where it is looked at
+    lying = Image.Exif()
+    lying[274] = 6
+    upright, as_it_is, broken = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    Image.fromarray(stored).save(upright, form, exif=lying, quality=95)
+    Image.fromarray(stored).save(as_it_is, form, quality=95)
+    Image.fromarray(stored).save(broken, form, exif=b"Exif\0\0II*\0 and no more", quality=95)
+    face, resized = decode(upright.getvalue(), "face", 48)
+    assert not resized
+    assert face[:, 40:].min() > 200
+    assert face[:, :30].max() < 60
+    for picture in (as_it_is, broken):
+        face, _ = decode(picture.getvalue(), "face", 48)
+        assert face[:8].min() > 200

@@ -166,3 +166,18 @@ def test_nobody_of_ck48_stands_in_two_splits(tmp_path: Path) -> None:
     assert "Classes: anger→angry, sadness→sad." in faces.notes
     other = read_faces(tmp_path, ReadOptions(extra_classes="keep", split_seed=1))
     assert other.splits.tolist() != faces.splits.tolist()
+
+
+def test_nobody_of_ck48_validates_what_he_taught(tmp_path: Path) -> None:
+    write_ck48(tmp_path / "all")
+    for path in (tmp_path / "all").glob("*/*.png"):
+        part = "test" if path.name < "S016" else "train"
+        (tmp_path / "parts" / part / path.parent.name).mkdir(parents=True, exist_ok=True)
+        path.rename(tmp_path / "parts" / part / path.parent.name / path.name)
+    faces = read_faces(tmp_path / "parts", DROP)
+    train, val = ({origin.rpartition("/")[2][:4] for origin in faces.split(split).origins} for split in SPLITS[:2])
+    assert train and val
+    assert not train & val
+    taken = faces.split("train").counts() + faces.split("val").counts()
+    assert 0.05 < len(faces.split("val")) / taken.sum() < 0.25
+    assert any("nobody stands in both" in note for note in faces.notes)
