@@ -30,7 +30,7 @@ from fer.data.datamodule import FaceDataModule
 from fer.errors import FerError
 from fer.experiment import Experiment, InterruptedRunError
 from fer.leaderboard import terminal_table, write_leaderboard
-from fer.naming import INERT, run_key, single_folder, sweep_folder
+from fer.naming import INERT, run_key, single_folder, sweep_folder, swept_keys
 from fer.reading import open_data
 from fer.runs import (
     check_data,
@@ -45,6 +45,7 @@ from fer.runs import (
 from fer.terminal import console, counted, counts_table, say, summary
 
 SWEEP = "FER_SWEEP"
+SWEPT = "FER_SWEPT"
 INTERRUPTED = 130  # what shells return for Ctrl-C
 MOVABLE = INERT - {"logs", "resume", "data.download"}  # what a resumed run may have otherwise
 
@@ -56,8 +57,10 @@ class SweepCallback(Callback):
     """Names a sweep's folder where all its jobs, whatever process they run in, can see it."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Keep the folder in the environment; a job's own configuration knows nothing of the sweep."""
-        os.environ[SWEEP] = str(sweep_folder(config.logs, list(config.hydra.overrides.task)))
+        """Keep the folder and the keys in the environment; a job's own configuration knows nothing of the sweep."""
+        told = list(config.hydra.overrides.task)
+        os.environ[SWEEP] = str(sweep_folder(config.logs, told))
+        os.environ[SWEPT] = " ".join(swept_keys(told))
 
 
 def quieten() -> None:
@@ -192,7 +195,8 @@ def _train_job(plain: DictConfig, sweep: Path) -> None:
 def _unstarted_name(plain: DictConfig) -> str:
     """Return a name for a job that fails before its data are read, which a run's own name depends on."""
     # the folder of its sweep is the same wherever the data lie, and so is what it failed of before they were found
-    told = sorted(text for text in overrides() if text.lstrip("+").partition("=")[0] not in INERT)
+    unnamed = INERT - set(os.environ[SWEPT].split())
+    told = sorted(text for text in overrides() if text.lstrip("+").partition("=")[0] not in unnamed)
     digest = hashlib.blake2b(",".join(told).encode(), digest_size=4).hexdigest()
     return f"{OmegaConf.select(plain, 'model.name')}-unstarted-{digest}"
 

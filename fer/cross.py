@@ -129,7 +129,7 @@ class CrossEvaluator:
     def _read(self, size: int) -> Faces:
         """Return the faces of the split, as large as the run's own; those of the run before where it had that size."""
         if size not in self._faces:
-            faces, _ = read_source(replace(self.data, size=size), to_train=False)
+            faces, _ = read_source(replace(self.data, size=size))
             announce(faces)
             self._digests[size] = faces.digest()
             if self.split != "all":

@@ -74,6 +74,7 @@ def _evaluate_elsewhere(config: EvaluateConfig) -> None:
     # classes that the run does not know are left out when it is scored, and counted then
     lenient = replace(DataConfig(), name="folder", extra_classes="keep", on_error="skip")
     sets += [replace(lenient, root=str(path)) for path in config.others]
+    sets = [replace(data, root=_resolved(data.root)) for data in sets]  # reports say which set they are of
     results: list[CrossResult] = []
     for name, data in zip(_names(sets), sets, strict=True):
         evaluator = CrossEvaluator(name, data, split, config.accelerator, config.faces)
@@ -82,6 +83,11 @@ def _evaluate_elsewhere(config: EvaluateConfig) -> None:
         console.print(cross_table(split, results))
     for result in results:
         say(f"{result.name} on {result.data}, over {', '.join(result.shared)}: {result.report}")
+
+
+def _resolved(root: str | None) -> str | None:
+    """Return the whole path of a folder or file; other names, of Hugging Face's sets say, as they are."""
+    return str(Path(root).expanduser().resolve()) if root and Path(root).expanduser().exists() else root
 
 
 def _score_elsewhere(evaluator: CrossEvaluator, top: Path | None, folder: Path) -> CrossResult:

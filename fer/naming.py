@@ -108,6 +108,12 @@ def sweep_folder(logs: str, task_overrides: list[str]) -> Path:
     return Path(logs) / "sweeps" / f"{slug or 'sweep'}-{digest}"
 
 
+def swept_keys(task_overrides: list[str]) -> list[str]:
+    """Return the keys that a sweep gives several values."""
+    parsed = OverridesParser.create().parse_overrides(task_overrides)
+    return [override.key_or_group for override in parsed if override.is_sweep_override()]
+
+
 def _in_order(override: Override) -> str:
     """Return an override as it was written, but `key=b,a` as `key=a,b`."""
     text = str(override.input_line)

@@ -176,7 +176,6 @@ def affectnet(root: Path) -> None:
 
 DATA: dict[str, tuple[Spoil, list[str]]] = {
     "empty class": (empty_class, ["train/sad is empty"]),
-    "class missing": (lambda root: shutil.rmtree(root / "train" / "sad"), ["faces has no training picture of sad"]),
     "unknown class": (lambda root: (root / "train" / "bored").mkdir(), ["train/bored", "known are angry, disgust"]),
     "label of RAF-DB": (raf_db, ["list_patition_label.txt, line 1", "a label from 1 to 7"]),
     "label of AffectNet": (affectnet, ["train_set/annotations/0_exp.npy", "no label"]),
@@ -203,6 +202,14 @@ def test_data(spoil: Spoil, words: list[str]) -> None:
     assert not Path("logs").exists()
     assert not Path("fer_aug_dataset").exists()
     assert not list(Path("cache").rglob("*.npy"))
+
+
+def test_a_class_that_nothing_teaches() -> None:
+    shutil.rmtree(write_folders(Path("faces")) / "train" / "sad")
+    told = call("train.py", "data=folder", "data.root=faces")
+    refused(told, "folders in faces has no training picture of sad", "remove the class from the other splits")
+    assert not Path("logs").exists()
+    assert not Path("fer_aug_dataset").exists()
 
 
 EVALUATION = {

@@ -143,6 +143,14 @@ def test_what_failed_for_want_of_data_is_forgotten_once_they_are_named(tiny_fold
     assert not list(folder.glob("*unstarted*"))
 
 
+def test_each_of_several_places_says_what_it_failed_of(tiny_folder: Path) -> None:
+    first, _, *others = quick(tiny_folder)
+    assert call("train.py", "-m", "data.root=here,there", first, *others).status == 1
+    (folder,) = Path("logs/sweeps").iterdir()
+    failures = [read_metrics(path) or {} for path in folder.glob("*unstarted*")]
+    assert sorted(str(known["error"]).split()[0] for known in failures) == ["here", "there"]
+
+
 def test_an_interrupted_sweep_goes_on(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ("-m", "seed=0,1", *quick(tiny_folder), "trainer.max_epochs=2")
     with monkeypatch.context() as patched:

@@ -49,7 +49,7 @@ def check_transforms(transforms: Sequence[A.BasicTransform | A.BaseCompose], siz
         FerError: If one fails, or does not return a face of that kind.
     """
     face = np.linspace(0, 255, size * size).astype(np.uint8).reshape(size, size, 1)
-    for transform in transforms:
+    for transform in _each(transforms):
         try:
             result = transform(image=face, force_apply=True)["image"]
         except Exception as error:  # anyone's
@@ -57,6 +57,15 @@ def check_transforms(transforms: Sequence[A.BasicTransform | A.BaseCompose], siz
                 f"data.augment.transforms: {type(transform).__name__} fails on a grey face ({first_line(error)})"
             ) from error
         _check(transform, face, result)
+
+
+def _each(transforms: Sequence[Any]) -> Iterator[A.BasicTransform | A.BaseCompose]:
+    """Yield transforms, and of those that choose among some, these."""
+    for transform in transforms:
+        if isinstance(transform, A.OneOf | A.SomeOf | A.OneOrOther):
+            yield from _each(transform.transforms)
+        else:
+            yield transform
 
 
 def _check(transform: A.BasicTransform | A.BaseCompose, face: NDArray[np.uint8], result: NDArray[Any]) -> None:
@@ -115,7 +124,7 @@ class Augmenter:
         for row, face in enumerate(faces[..., None]):
             for transform in transforms:  # called one by one, they take four fifths of what a Compose of them does
                 result = transform(image=face)["image"]
-                _check(transform, face, result)  # one of several that a Compose chooses from, say
+                _check(transform, face, result)  # a choice within a Compose was not tried as a whole
                 face = result
             faces[row] = face[:, :, 0]
         return faces

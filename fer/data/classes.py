@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fer.data.faces import SPLITS
+from fer.data.faces import SPLITS, Faces
 from fer.data.options import ReadOptions
 from fer.errors import FerError
 from fer.labels import EMOTIONS, emotion_indices, plain_name
@@ -53,7 +53,7 @@ def map_classes(
         raise _unknown(next(name for name in found if names[name] == extras[0]), found, names)
     classes = EMOTIONS
     if options.extra_classes == "keep":
-        classes = (*EMOTIONS, *(map(_kept, extras) if options.to_train else extras))
+        classes = (*EMOTIONS, *extras)
     labels = {name: classes.index(final) if final in classes else None for name, final in names.items()}
     renamed = [f"{name}→{final}" for name, final in sorted(names.items()) if final in classes and final != name.lower()]
     notes = [f"Classes: {', '.join(renamed)}."] if renamed else []
@@ -64,39 +64,58 @@ def map_classes(
     return ClassMapping(classes, labels, tuple(notes))
 
 
-def check_classes(
-    labels: NDArray[np.int64], splits: NDArray[np.uint8], classes: tuple[str, ...], where: str, to_train: bool
-) -> tuple[str, ...]:
-    """Check that everything that is to be recognised can be learnt, and say which classes have no pictures.
+def missing_classes(labels: NDArray[np.int64], splits: NDArray[np.uint8], classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Say which classes have no pictures, at all or in a split.
 
     Args:
         labels: int64, (N,), indices into `classes`.
         splits: uint8, (N,), indices into `SPLITS`.
         classes: The class names.
-        where: The source, for error messages.
-        to_train: Whether it is to be learnt at all.
-
-    Raises:
-        FerError: If it is, and training or test has no picture, or training none of a class that another split has.
     """
-    train, val, test = (np.bincount(labels[splits == number], minlength=len(classes)) for number in range(len(SPLITS)))
-    for split, counts in (("train", train), ("test", test)):
-        if to_train and not counts.any():
-            raise FerError(f"{where} has no {split} picture; put some there")
-    total = train + val + test
-    unlearnt = [name for name, some, every in zip(classes, train, total, strict=True) if every and not some]
-    if to_train and unlearnt:
-        raise FerError(
-            f"{where} has no training picture of {', '.join(unlearnt)}, though another split has; "
-            "put some there, or remove the class from the other splits"
-        )
+    counts = _by_split(labels, splits, classes)
+    total = np.bincount(labels, minlength=len(classes))
     absent = [name for name, every in zip(classes, total, strict=True) if not every]
     notes = [f"There is no picture of {', '.join(absent)}."] if absent else []
-    for split, counts in (("val", val), ("test", test)):
-        gaps = [name for name, some, every in zip(classes, counts, total, strict=True) if every and not some]
+    for split in SPLITS[1:]:
+        gaps = [name for name, some, every in zip(classes, counts[split], total, strict=True) if every and not some]
         if gaps:
             notes.append(f"The {split} split has no picture of {', '.join(gaps)}.")
     return tuple(notes)
+
+
+def check_learnable(faces: Faces) -> None:
+    """Check that a network can be trained on these faces to recognise all of their classes.
+
+    Raises:
+        FerError: If training or test has no picture, training none of a class that another split has, or a class a
+            name that no folder of copies can have.
+    """
+    counts = _by_split(faces.labels, faces.splits, faces.classes)
+    for split in SPLITS:
+        if not counts[split].any():
+            raise FerError(f"{faces.source} has no {'training' if split == 'train' else split} picture; put some there")
+    unlearnt = [
+        name
+        for name, some, every in zip(faces.classes, counts["train"], faces.counts(), strict=True)
+        if every and not some
+    ]
+    if unlearnt:
+        raise FerError(
+            f"{faces.source} has no training picture of {', '.join(unlearnt)}, though another split has; "
+            "put some there, or remove the class from the other splits"
+        )
+    for name in faces.classes[len(EMOTIONS) :]:
+        if not _NAME.fullmatch(name):
+            raise FerError(
+                f"the class '{name[:50]}' cannot be kept, for folders are to be named after it; give it a name of "
+                "letters with data.class_map, or leave it out with data.extra_classes=drop"
+            )
+
+
+def _by_split(
+    labels: NDArray[np.int64], splits: NDArray[np.uint8], classes: tuple[str, ...]
+) -> dict[str, NDArray[np.int64]]:
+    return {name: np.bincount(labels[splits == at], minlength=len(classes)) for at, name in enumerate(SPLITS)}
 
 
 def _class_map(plain: Mapping[str, str], options: ReadOptions) -> dict[str, str]:
@@ -126,12 +145,3 @@ def map_hint(names: Sequence[str]) -> str:
     if not all(_TYPABLE.fullmatch(name) for name in names):
         return "class_map in a file of your own beside conf/data/folder.yaml (no command line takes such names)"
     return f"'data.class_map={{{', '.join(f'{name}: disgust' for name in names[:2])}{', …' * (len(names) > 2)}}}'"
-
-
-def _kept(name: str) -> str:
-    if not _NAME.fullmatch(name):
-        raise FerError(
-            f"the class '{name[:50]}' cannot be kept, for folders are to be named after it; give it a name of letters "
-            "with data.class_map, or leave it out with data.extra_classes=drop"
-        )
-    return name

@@ -18,6 +18,7 @@ from fer.config import DataConfig
 from fer.data.augment import Augmenter, augmented_classes, check_transforms
 from fer.data.balance import Oversampling, load_oversampled, oversample
 from fer.data.batches import Batch, EpochBatches, FaceDataset, keep
+from fer.data.classes import check_learnable
 from fer.data.exclude import excluded
 from fer.data.faces import SPLITS, Faces, Split
 from fer.data.options import ReadOptions
@@ -86,9 +87,7 @@ class FaceDataModule(L.LightningDataModule):
             return
         faces, self.source = read_source(self.config)
         augmented_classes(self.config.augment.classes, faces.classes)  # a wrong name ends here, not in training
-        for split in SPLITS:
-            if not len(faces.split(split)):
-                raise FerError(f"{faces.source}: the {split} split is empty; see the README on bringing your own data")
+        check_learnable(faces)
         if self.source == "sample" and self.config.name == "auto":
             log.warning(
                 "FER2013 was not found (looked for %s): this run learns from the embedded sample of drawn faces "

@@ -43,12 +43,12 @@ class Index:
 
     def add(self, name: str, folder: bool) -> str:
         """Enter a member under its safe path, and return that; '' for what is the top itself or litter."""
-        refuse_unreadable(name, f"the archive {self.path}")
         parts = PurePosixPath(name.replace("\\", "/")).parts
         if ".." in parts or (parts and (parts[0] == "/" or parts[0].endswith(":"))):
             raise FerError(f"the archive {self.path} holds '{name[:80]}', a path that leads out of it; do not use it")
         if not parts or any(is_litter(part) for part in parts):
             return ""
+        refuse_unreadable(name, f"the archive {self.path}")
         for depth in range(len(parts) - (0 if folder else 1)):
             self._folders.setdefault("/".join(parts[:depth]), set()).add(parts[depth])
         if not folder:

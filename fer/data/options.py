@@ -21,7 +21,6 @@ class ReadOptions:
         extra_classes: What becomes of classes that are none of the seven: "error", "drop" or "keep".
         class_map: Names of classes, each with the name of the class that it means.
         on_error: At a picture or row that cannot be read: "stop" or "skip".
-        to_train: Whether a network is to be trained on it, which takes training pictures of every class.
 
     Raises:
         FerError: If one is out of its range.
@@ -33,7 +32,6 @@ class ReadOptions:
     extra_classes: str = "error"
     class_map: Mapping[str, str] = field(default_factory=dict)
     on_error: str = "stop"
-    to_train: bool = True
 
     def __post_init__(self) -> None:
         if self.size not in SIZES:
@@ -46,7 +44,7 @@ class ReadOptions:
         choose(self.on_error, ("stop", "skip"), "data.on_error")
 
     @classmethod
-    def of(cls, config: DataConfig, to_train: bool = True) -> "ReadOptions":
+    def of(cls, config: DataConfig) -> "ReadOptions":
         """Return the options of a configuration's data section."""
         return cls(
             size=config.size,
@@ -55,7 +53,6 @@ class ReadOptions:
             extra_classes=config.extra_classes,
             class_map={str(key): value for key, value in (config.class_map or {}).items()},
             on_error=config.on_error,
-            to_train=to_train,
         )
 
     @property

@@ -134,9 +134,10 @@ def _upright(picture: Image.Image) -> Image.Image:
     """Return a picture as cameras mean it to be seen: many store it lying, with a remark on how to turn it."""
     if "exif" not in picture.info:
         return picture
+    picture.load()  # whose pixels are damaged is found here, and only the remark is read below
     try:
         return ImageOps.exif_transpose(picture)
-    except Exception:  # a remark that cannot be read says nothing; pixels that cannot be are found by the next step
+    except Exception:  # a remark that cannot be read says nothing
         return picture
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fer.data.affectnet import list_affectnet
 from fer.data.archives import open_archive
-from fer.data.classes import check_classes
+from fer.data.classes import missing_classes
 from fer.data.faces import Faces
 from fer.data.finding import Form, Found, choose_found, find
 from fer.data.folders import list_class_folders, list_split_folders
@@ -18,6 +18,7 @@ from fer.data.raf_db import list_raf_db
 from fer.data.table import read_tables
 from fer.data.trees import FolderTree, Tree
 from fer.data.validation import divide, hold_out
+from fer.errors import FerError
 
 LISTERS: dict[Form, Callable[[Tree, str, ReadOptions], Listing]] = {
     "folders": list_split_folders,
@@ -85,14 +86,16 @@ def as_faces(pictures: Pictures, title: str, where: str, options: ReadOptions) -
         options: How the splits are drawn.
 
     Raises:
-        FerError: If it is to train on, and a split is empty or a class cannot be learnt.
+        FerError: If there is no picture, or splits are to be drawn that leave nothing for training.
     """
+    if not len(pictures.labels):
+        raise FerError(f"{where} has no picture of any class; put some there")
     part, seed = options.val_fraction, options.split_seed
     if pictures.splits is None:
         splits, drawn = divide(pictures.labels, pictures.fingerprints, pictures.people, part, seed)
     else:
         splits, drawn = hold_out(pictures.labels, pictures.splits, pictures.fingerprints, pictures.people, part, seed)
-    gaps = check_classes(pictures.labels, splits, pictures.classes, where, options.to_train)
+    gaps = missing_classes(pictures.labels, splits, pictures.classes)
     return Faces(
         images=pictures.images,
         labels=pictures.labels,

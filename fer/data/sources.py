@@ -50,12 +50,8 @@ def announce(faces: Faces) -> None:
     log.info("Data: %s (%s)", faces.source, sizes)
 
 
-def read_source(config: DataConfig, to_train: bool = True) -> tuple[Faces, str]:
+def read_source(config: DataConfig) -> tuple[Faces, str]:
     """Read the faces that a configuration means.
-
-    Args:
-        config: The data section.
-        to_train: Whether a network is to be trained on them, which takes training pictures of every class.
 
     Returns:
         The faces of all splits, and the name of what was read: "fer2013", "ferplus", "sample", or "folder" for all
@@ -67,7 +63,7 @@ def read_source(config: DataConfig, to_train: bool = True) -> tuple[Faces, str]:
     name = choose(config.name, ("auto", "fer2013", "ferplus", "sample", "folder", "huggingface"), "data.name")
     if config.download and name in ("sample", "folder", "huggingface"):
         log.warning("data.download fetches FER2013, which data=%s is not: nothing is downloaded.", name)
-    options = ReadOptions.of(config, to_train)
+    options = ReadOptions.of(config)
     if name == "sample":
         if config.root is not None:
             raise FerError("data.root: the sample is drawn and lies nowhere; data=folder reads your own pictures")

@@ -25,7 +25,8 @@ def hold_out(
 
     The part is stratified, and drawn by the pictures' content: it does not change with names, order or
     layout, and identical pictures of a class fall on the same side (save for one group at the edge), so that
-    validation is not flattered by pictures seen in training. Where people are known, all pictures of a person do.
+    validation is not flattered by pictures seen in training. Where people are known, all pictures of a person do,
+    if there are enough of them.
 
     Args:
         labels: int64, (N,).
@@ -40,25 +41,52 @@ def hold_out(
     """
     if (splits == _VAL).any():
         return splits, ()
-    splits = splits.copy()
+    held = None
     if people:
-        rows = np.flatnonzero(splits == _TRAIN)
-        groups = _groups(people, fingerprints, rows.tolist(), seed)
-        counts = _counts(labels, groups)
-        for number, group in zip(_hand_out(counts, _held(counts.sum(axis=0), fraction)), groups, strict=True):
-            splits[group] = number
-    else:
-        for label in np.unique(labels):
-            rows = np.flatnonzero((labels == label) & (splits == _TRAIN))
-            if len(rows) >= 2:
-                wanted = min(max(round(len(rows) * fraction), 1), len(rows) - 1)
-                splits[sorted(rows.tolist(), key=lambda row: _draw(fingerprints[row], seed))[:wanted]] = _VAL
-    held = int((splits == _VAL).sum())
-    whom = "; nobody stands in both" if people else ""
-    return splits, (
-        f"The source names no validation pictures, so {held:,} training pictures "
-        f"({fraction:.0%} of each class) were held out for validation (data.split_seed={seed}{whom}).",
+        held = _whole_people(labels, splits, fingerprints, people, fraction, seed)
+    whom = "" if held is None else "; nobody stands in both"
+    if held is None:
+        held = _single_pictures(labels, splits, fingerprints, fraction, seed)
+    note = (
+        f"The source names no validation pictures, so {len(held):,} training pictures "
+        f"({fraction:.0%} of each class{', or near it' if whom else ''}) were held out for validation "
+        f"(data.split_seed={seed}{whom})."
     )
+    splits = splits.copy()
+    splits[held] = _VAL
+    return splits, (note,)
+
+
+def _single_pictures(
+    labels: NDArray[np.int64], splits: NDArray[np.uint8], fingerprints: Sequence[bytes], fraction: float, seed: int
+) -> list[int]:
+    """Return the rows of a part of each class."""
+    held: list[int] = []
+    for label in np.unique(labels):
+        rows = np.flatnonzero((labels == label) & (splits == _TRAIN)).tolist()
+        if len(rows) >= 2:
+            wanted = min(max(round(len(rows) * fraction), 1), len(rows) - 1)
+            held += sorted(rows, key=lambda row: _draw(fingerprints[row], seed))[:wanted]
+    return held
+
+
+def _whole_people(
+    labels: NDArray[np.int64],
+    splits: NDArray[np.uint8],
+    fingerprints: Sequence[bytes],
+    people: Sequence[str],
+    fraction: float,
+    seed: int,
+) -> list[int] | None:
+    """Return the rows of some people; None where these are too few for both sides to have what they need."""
+    groups = _groups(people, fingerprints, np.flatnonzero(splits == _TRAIN).tolist(), seed)
+    counts = _counts(labels, groups)
+    total = counts.sum(axis=0)
+    given = np.array(_hand_out(counts, _held(total, fraction)))
+    left = counts[given == _TRAIN].sum(axis=0)
+    if not (given == _VAL).any() or ((total > 0) & (left == 0)).any():
+        return None
+    return [row for number in np.flatnonzero(given == _VAL) for row in groups[number]]
 
 
 def divide(

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from fer.data import votes
+from fer.data.classes import check_learnable
 from fer.data.faces import SPLITS, Faces
 from fer.data.options import ReadOptions
 from fer.data.readers import read_faces
@@ -205,8 +206,9 @@ def check_grey(faces: Faces, digits: dict[str, str]) -> None:
 
 
 def refusal(root: Path, options: ReadOptions | None = None) -> str:
+    """Return why faces cannot be read, or not be learned."""
     with pytest.raises(FerError) as caught:
-        read_faces(root, options)
+        check_learnable(read_faces(root, options))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 

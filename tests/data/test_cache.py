@@ -257,8 +257,8 @@ def test_drafts_of_dead_processes_are_swept(root: Path, kept: Path) -> None:
 
 
 def test_errors_pass_through_and_leave_no_cache(root: Path, kept: Path) -> None:
-    shutil.rmtree(root / "train" / "sad")
-    with pytest.raises(FerError, match="no training picture of sad"):
+    shutil.rmtree(root / "test")
+    with pytest.raises(FerError, match="no folder 'test'"):
         load_faces(root, kept)
     with pytest.raises(FerError, match="does not exist"):
         load_faces(root / "gone", kept)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from fer.data.augment import Augmenter, augmented_classes
+from fer.data.augment import Augmenter, augmented_classes, check_transforms
 from fer.data.batches import BatchRequest, EpochBatches, FaceDataset
 from fer.data.datamodule import FaceDataModule
 from fer.data.faces import Faces
@@ -133,8 +133,10 @@ def test_only_the_chosen_classes_are_transformed(tiny_faces: Faces) -> None:
 
 def test_what_a_choice_of_transforms_makes_is_looked_at_too(tiny_faces: Faces) -> None:
     choice = A.OneOf([A.HorizontalFlip(p=1.0), A.ToFloat(p=0.02)], p=1.0)
-    augmenter = Augmenter([choice], range(7))
-    with pytest.raises(FerError, match="OneOf makes float32"):
+    with pytest.raises(FerError, match="ToFloat makes float32"):
+        check_transforms([choice], 48)
+    augmenter = Augmenter([A.Compose([choice])], range(7))
+    with pytest.raises(FerError, match="Compose makes float32"):
         for seed in range(20):
             augmenter(tiny_faces.images, tiny_faces.labels, seed)
 

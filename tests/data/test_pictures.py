@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from fer.data.pictures import decode, with_progress
+from fer.errors import FerError
 
 
 @pytest.mark.parametrize(("total", "terminal", "shown"), [(9000, True, True), (9000, False, False), (9, True, False)])
@@ -44,3 +45,15 @@ def test_a_picture_that_a_camera_stored_lying_is_turned(form: str) -> None:
     for picture in (as_it_is, broken):
         face, _ = decode(picture.getvalue(), "face", 48)
         assert face[:8].min() > 200
+
+
+def test_damaged_pixels_behind_a_remark_are_found() -> None:
+    remark = Image.Exif()
+    remark[274] = 1
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 48), np.uint8)).save(file, "PNG", exif=remark)
+    content = bytearray(file.getvalue())
+    middle = content.index(b"IDAT") + 800
+    content[middle : middle + 40] = bytes(40)
+    with pytest.raises(FerError, match="face is damaged"):
+        decode(bytes(content), "face", 48)

@@ -181,3 +181,12 @@ def test_nobody_of_ck48_validates_what_he_taught(tmp_path: Path) -> None:
     taken = faces.split("train").counts() + faces.split("val").counts()
     assert 0.05 < len(faces.split("val")) / taken.sum() < 0.25
     assert any("nobody stands in both" in note for note in faces.notes)
+
+
+def test_too_few_people_are_divided_by_their_pictures(tmp_path: Path) -> None:
+    write_ck48(tmp_path / "train", subjects=1)
+    shutil.copytree(tmp_path / "train", tmp_path / "test")
+    faces = read_faces(tmp_path, DROP)
+    assert len(faces.split("val"))
+    assert set(faces.split("val").labels) <= set(faces.split("train").labels)
+    assert not any("nobody" in note for note in faces.notes)

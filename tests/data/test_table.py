@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fer.data.options import ReadOptions
 from fer.data.readers import read_faces
 from fer.errors import FerError
-from tests.data.layouts import write_table
+from tests.data.layouts import refusal, write_table
 
 GOOD = " ".join(["128"] * 2304)
 
@@ -73,11 +73,9 @@ def test_files_that_are_no_such_table(content: bytes, said: str, tmp_path: Path)
 def test_a_usage_or_class_without_rows_is_named(tmp_path: Path) -> None:
     path, lines = _lines(tmp_path)
     path.write_text("\n".join(line for line in lines if not line.endswith("PrivateTest")))
-    with pytest.raises(FerError, match=r"fer2013\.csv has no test picture"):
-        read_faces(tmp_path)
+    assert f"fer2013.csv in {tmp_path} has no test picture" in refusal(tmp_path)
     path.write_text("\n".join(line for line in lines if not (line.startswith("3,") and line.endswith("Training"))))
-    with pytest.raises(FerError, match=r"fer2013\.csv has no training picture of happy"):
-        read_faces(tmp_path)
+    assert "has no training picture of happy" in refusal(tmp_path)
 
 
 def test_a_class_without_any_row_is_named_in_a_note(tmp_path: Path) -> None:
