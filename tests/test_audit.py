@@ -13,7 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
-from fer.audit.duplicates import identical_groups, near_pairs
+from fer.audit.command import KINDS, exclusions
+from fer.audit.duplicates import Pair, identical_groups, near_pairs
+from fer.audit.findings import Findings
 from fer.audit.labels import Suspect, features, folds, out_of_fold, suspects
 from fer.audit.pictures import partly_decoded
 from fer.data.faces import Faces
@@ -177,6 +179,31 @@ def test_bad_lists_are_refused(tiny_folder: Path, content: str | None, words: tu
     _, _, *others = quick(tiny_folder)
     refused(call("train.py", "data=fer2013", f"data.root={tiny_folder}", "data.exclude=list.csv", *others), *words)
     assert not Path("logs").exists()
+
+
+def test_each_kind_of_finding_can_be_left_out_of_training(tiny_faces: Faces) -> None:
+    train, test = (np.flatnonzero(tiny_faces.splits == split) for split in (0, 2))
+    one, other, third, fourth = train[:4]
+    empty = np.empty(0, np.intp)
+    findings = Findings(
+        tiny_faces,
+        4,
+        identical=[np.array([one, other])],
+        near=[Pair(third, test[0], 2)],
+        blank=np.array([fourth, test[1]]),
+        nearly_blank=empty,
+        partly_decoded=empty,
+        levels=[],
+        suspects=[Suspect(int(fourth), 0, 1, 0.0)],
+    )
+    conflicting = tiny_faces.labels[one] != tiny_faces.labels[other]
+    names = {kind: set(exclusions(findings, [kind])) for kind in KINDS}
+    origin = tiny_faces.origins
+    assert names["leaks"] == set()
+    assert names["near_leaks"] == {origin[third]}
+    assert names["blank"] == names["suspects"] == {origin[fourth]}  # of training alone
+    assert names["conflicts"] == ({origin[one], origin[other]} if conflicting else set())
+    assert exclusions(findings, ["blank", "suspects"]) == {origin[fourth]: "blank; suspected label"}
 
 
 def test_swapped_labels_are_suspected() -> None:

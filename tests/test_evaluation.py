@@ -219,9 +219,10 @@ def test_an_ensemble_is_the_mean_of_the_probabilities(evaluated: Sweep, tiny_fac
     assert "mean of 2" in told.out
     faces = tiny_faces.split("test")
     images, labels = torch.from_numpy(faces.images[:, None].copy()), torch.from_numpy(faces.labels)
-    models = [open_run(run_of(evaluated, name)).trained.model for name in ("cnn10", "cnn12")]
-    with torch.no_grad():
-        mean = sum(model(images).softmax(1) for model in models) / 2
+    runs = [open_run(run_of(evaluated, name)) for name in ("cnn10", "cnn12")]
+    low = low_precision(runs[0].config.trainer.precision, torch.device("cpu"))
+    with torch.no_grad(), torch.autocast("cpu", low, enabled=low is not None):
+        mean = sum(run.trained.model(images).float().softmax(1) for run in runs) / 2
     found = figures(evaluated.folder)
     assert found["accuracy"] == pytest.approx(float((mean.argmax(1) == labels).double().mean()))
     assert found["loss"] == pytest.approx(float(-mean[range(48), labels].log().mean()), abs=1e-3)

@@ -72,6 +72,8 @@ def test_a_run_leaves_what_repeats_it(tiny_folder: Path, tiny_faces: Faces) -> N
         rows = list(csv.DictReader(file))
     assert [float(row["epoch"]) for row in rows] == [1, 2]
     assert {"train/loss", "train/acc", "val/loss", "val/acc", "val_f1/disgust", "lr", "images_per_s"} <= set(rows[0])
+    # warmed up within the first epoch, and along the cosine to nothing
+    assert [float(row["lr"]) for row in rows] == pytest.approx([0.1, 0.0], abs=1e-6)
     assert json.loads((folder / "metrics.json").read_text()) == metrics
     best = max(rows, key=lambda row: float(row["val/acc"]))
     assert metrics["val"]["acc"] == pytest.approx(float(best["val/acc"]))
@@ -202,7 +204,9 @@ def test_validation_and_test_hold_no_augmented_copy(tiny_folder: Path, tiny_face
 
 
 def test_early_stopping_ends_a_training_that_learns_nothing(tiny_folder: Path) -> None:
-    config = composed(*SMALL, "trainer.max_epochs=9", "optim.lr=0", "trainer.patience=2", "trainer.monitor=val/f1")
+    config = composed(
+        *SMALL, "trainer.max_epochs=9", "optim.lr=0", "trainer.patience=2", "model.network.batch_norm=false"
+    )
     config.data.augment.classes = "none"
     config.trainer.monitor = "val/loss"
     metrics = experiment(config, tiny_folder, "run").run()

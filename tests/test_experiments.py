@@ -1,5 +1,7 @@
 """Every experiment in `conf/experiment/` is a configuration that trains."""
 
+import re
+
 import pytest
 
 from fer.build import build_transforms
@@ -25,6 +27,25 @@ def test_what_an_experiment_builds_on_comes_with_the_program(name: str) -> None:
     for path in (config.model.start, *config.distill.teachers):
         named = path == "logs/mnv2/your_run" and name == "finetuned_gpu"  # what only its user can have
         assert path is None or named or (ROOT / path).is_file()
+
+
+def test_the_five_models_are_what_they_are_called() -> None:
+    models = {name: composed(f"model={name}") for name in ("cnn10", "cnn12", "cnn16", "mnv2", "mnv2_ft")}
+    assert [models[name].model.network["depth"] for name in ("cnn10", "cnn12", "cnn16")] == [10, 12, 16]
+    assert [models[name].model.network["trainable_layers"] for name in ("mnv2", "mnv2_ft")] == [0, 30]
+    assert {name: config.optim.optimizer for name, config in models.items() if config.optim.optimizer != "sgd"} == {
+        "mnv2": "adamw",
+        "mnv2_ft": "adamw",
+    }
+    assert composed("model=mnv2", "optim.lr=0.5", "optim.optimizer=sgd").optim.lr == 0.5
+
+
+def test_the_readme_tells_the_epochs_of_each_recipe() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| (\d+) \|", text, re.MULTILINE)
+    assert {name for name, _ in rows} == {name for name in NAMES if "/" not in name and name != "short_cpu"}
+    for name, epochs in rows:
+        assert composed(f"experiment={name}").trainer.max_epochs == int(epochs), name
 
 
 def test_a_custom_cnn_sees_pictures_as_large_as_they_are_read() -> None:

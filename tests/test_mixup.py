@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from fer.classifier import EmotionClassifier
 from fer.config import OptimConfig
+from fer.distill import Teacher
 from fer.labels import EMOTIONS
 from fer.mixup import mixed, mixed_targets
 from tests.conftest import call, quick, refused
@@ -55,6 +57,32 @@ def test_the_objective_is_of_the_mixture_and_the_accuracy_of_the_faces() -> None
     targets = mixed_targets(labels, 7, mixed(faces, 0.8)[1])
     assert float(objective.detach()) == pytest.approx(float(-(targets * logits.log_softmax(1)).sum() / 4), abs=1e-5)
     assert module.running()["acc"] == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
+
+
+class Witness(nn.Module):
+    """Keeps what it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(7))
+
+    def forward(self, faces: Tensor) -> Tensor:
+        self.seen = faces.clone()
+        return self.bias.expand(len(faces), 7)
+
+
+def test_the_network_and_its_teacher_see_the_same_mixed_faces() -> None:
+    faces = torch.randint(0, 256, (8, 1, 48, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    network, teacher = Witness(), Witness()
+    optim = OptimConfig(label_smoothing=0.0, mixup=0.8)
+    module = EmotionClassifier(network, optim, EMOTIONS, teacher=Teacher([teacher], 0.5, {}))
+    torch.manual_seed(2)
+    module.training_step((faces, torch.arange(8) % 7), 0)
+    torch.manual_seed(2)
+    expected, _ = mixed(faces, 0.8)
+    assert not torch.equal(expected, faces)
+    assert torch.equal(network.seen, expected)
+    assert torch.equal(teacher.seen, expected)
 
 
 def test_where_several_classes_are_right_each_face_brings_its_likeliest() -> None:

@@ -13,9 +13,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 from fer.data.faces import Faces
-from fer.prediction import predict
+from fer.prediction import average, predict
 from fer.weights import open_run
 from tests.conftest import ROOT, Sweep, call, refused, run_of
 
@@ -75,6 +77,28 @@ def test_the_views_are_the_users_choice(pictures: Path, tiny_faces: Faces, tiny_
         found = np.array([[float(row[name]) for name in tiny_faces.classes] for row in rows])
         np.testing.assert_allclose(found, expected, atol=0.02)
     refused(call(SCRIPT, f"run={run}", f"pictures={pictures}", "views=five"), "views", "five", "plain, flip, ten")
+
+
+class Corner(nn.Module):
+    """Is sure of what the upper left corner of a picture shows: dark, grey or light."""
+
+    def forward(self, faces: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = 8.0 * F.one_hot((faces[:, 0, 0, 0] // 86).long(), 3)
+        return logits
+
+
+def test_views_are_averaged_as_probabilities() -> None:
+    face = torch.zeros(
+        1, 1, 48, 48, dtype=torch.uint8
+    )  # dark but for its edges, grey on the left and light on the right
+    face[..., :2], face[..., -2:] = 128, 255
+    logits = predict(Corner(), [face], torch.device("cpu"), None)
+    dark, grey, light = sure = (8.0 * torch.eye(3)).softmax(1)
+    assert torch.allclose(logits["plain"].softmax(1), grey, atol=1e-6)
+    assert torch.allclose(logits["flip"].softmax(1), (grey + light) / 2, atol=1e-6)
+    # at two of five places, shifted by 3 pixels to that side, the edge has left the picture
+    assert torch.allclose(logits["ten"].softmax(1), (3 * grey + 3 * light + 4 * dark) / 10, atol=1e-6)
+    assert torch.allclose(average([sure[:1].log(), sure[1:2].log()]).exp(), (dark + grey) / 2, atol=1e-6)
 
 
 def test_an_archive_and_a_single_picture_are_read_too(pictures: Path, tiny_sweep: Sweep) -> None:

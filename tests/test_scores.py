@@ -115,9 +115,9 @@ def test_intervals_follow_the_seed() -> None:
 
 def test_the_bootstrap_of_a_whole_split_is_quick() -> None:
     logits, labels = made_up(3589)
-    start = time.process_time()
+    start = time.thread_time()
     score(logits, labels, EMOTIONS)
-    assert time.process_time() - start < 4
+    assert time.thread_time() - start < 4
 
 
 def test_neither_type_nor_gradient_of_the_logits_matters() -> None:

@@ -122,6 +122,39 @@ def test_a_class_that_the_data_add_is_augmented_like_the_others(tmp_path: Path) 
     assert np.array_equal(data.augmenter(faces.images, faces.labels, seed=0), faces.images[:, :, ::-1])
 
 
+def test_an_epoch_of_training_is_of_transformed_faces_and_copies(tiny_folder: Path) -> None:
+    options = ("data.augment.classes=[sad]", "data.oversample.classes=[sad]", "data.batch_size=5")
+    config = composed("data=fer2013", f"data.root={tiny_folder}", *options).data
+    data = FaceDataModule(config, [A.HorizontalFlip(p=1.0)], seed=0)
+    data.setup()
+    faces = data.faces["train"]
+    assert len(faces) > len(data.all_faces.split("train"))
+    assert len(faces) % 5 == 0  # so that no face is left over
+    sad = (faces.labels == EMOTIONS.index("sad"))[:, None, None]
+    expected = np.where(sad, faces.images[:, :, ::-1], faces.images)
+    seen = torch.cat([batch[0] for batch in data.train_dataloader()])[:, 0].numpy()
+    assert sorted(face.tobytes() for face in seen) == sorted(face.tobytes() for face in expected)
+
+
+def test_another_seed_of_the_run_leaves_splits_and_copies_alone(tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "own", EMOTIONS)
+    config = composed("data=folder", f"data.root={root}").data
+    modules = [FaceDataModule(config, [], seed=seed) for seed in (0, 1)]
+    for data in modules:
+        data.setup()
+    assert modules[0].digest == modules[1].digest
+    assert len(list(Path("fer_aug_dataset").iterdir())) == 1
+
+
+def test_what_is_downloaded_is_read_and_named_for_later(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fer.data.sources.download_fer2013", lambda: tiny_folder)
+    config = composed("data=fer2013", "data.download=true").data
+    faces, name = read_source(config)
+    expected, _ = read_source(composed("data=folder", f"data.root={tiny_folder}").data)
+    assert (name, faces.digest()) == ("fer2013", expected.digest())
+    assert config.root == str(tiny_folder)
+
+
 def test_only_the_chosen_classes_are_transformed(tiny_faces: Faces) -> None:
     augmenter = Augmenter([A.HorizontalFlip(p=1.0)], [3, 4])
     train = tiny_faces.split("train")

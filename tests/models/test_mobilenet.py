@@ -6,7 +6,9 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.models import MobileNetV2, mobilenet_v2
 
+from fer.config import OptimConfig
 from fer.models.mobilenet import MobileNet, WeightsUnavailableError, keras_layers
+from fer.optimizers import grouped
 
 
 def test_keras_counts_154_layers() -> None:
@@ -131,8 +133,14 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 def test_the_backbone_trains_at_its_share_of_the_rate() -> None:
     frozen = dict(enumerate(MobileNet(7, weights=None).parameter_groups()))
     assert [share for share, _ in frozen.values()] == [1.0]
-    tuned = list(MobileNet(7, weights=None, trainable_layers=30, backbone_lr=0.05).parameter_groups())
+    network = MobileNet(7, weights=None, trainable_layers=30, backbone_lr=0.05)
+    tuned = list(network.parameter_groups())
     assert [share for share, _ in tuned] == [1.0, 0.05]
+    of_backbone = {id(parameter) for parameter in network.features.parameters()}
+    for group in grouped(network, OptimConfig(lr=2.0)):
+        inside = [id(parameter) in of_backbone for parameter in group["params"]]
+        assert group["lr"] == (0.1 if all(inside) else 2.0)
+        assert all(inside) or not any(inside)
     assert all(parameter.requires_grad for _, group in tuned for parameter in group)
 
 
