@@ -21,7 +21,7 @@ from fer.errors import FerError
 from fer.evaluation import Evaluator, Result
 from fer.prediction import ten_views
 from fer.result_table import seed_rows
-from fer.runs import read_config, read_metrics, write_json
+from fer.runs import read_config, read_metrics
 from fer.terminal import results_table
 from fer.weights import open_run
 from tests.conftest import Sweep, call, command, quick, refused, run_of
@@ -275,34 +275,6 @@ def test_a_relative_folder_is_found_from_elsewhere(tiny_folder: Path, monkeypatc
     told = call("evaluate.py", f"run={run}")
     assert told.status == 0, told.err
     assert figures(run)["count"] == 48
-
-
-def test_one_spoilt_run_does_not_keep_the_others(tiny_sweep: Sweep) -> None:
-    shutil.copytree(tiny_sweep.folder, "sweep")
-    sweep = Sweep(Path("sweep"), (), tiny_sweep.told)
-    (run_of(sweep, "cnn10") / "best.ckpt").write_text("garbage")
-    told = call("evaluate.py", "run=sweep")
-    assert told.status == 1
-    assert told.err.count("Error:") == 1
-    assert "Traceback" not in told.err
-    assert (run_of(sweep, "cnn12") / "evaluation/test/report.html").is_file()
-    told = call("evaluate.py", "run=sweep", "ensemble=true")
-    assert "ensemble: not all the runs could be scored" in told.err
-    assert "Traceback" not in told.err
-
-
-@pytest.mark.parametrize("figures", ["loss\n1\n", "epoch,val/acc\n1,0.5,7\n", "epoch\nx\n"])
-def test_a_spoilt_history_is_named(tiny_sweep: Sweep, figures: str) -> None:
-    shutil.copytree(run_of(tiny_sweep, "cnn10"), "run")
-    Path("run/metrics.csv").write_text(figures)
-    refused(call("evaluate.py", "run=run"), "metrics.csv", "damaged")
-
-
-def test_a_record_that_is_none_does_no_harm(tiny_sweep: Sweep) -> None:
-    shutil.copytree(run_of(tiny_sweep, "cnn10"), "run")
-    write_json(Path("run/environment.json"), {"seed": 0, "data": None, "versions": ["torch"]})
-    assert call("evaluate.py", "run=run").status == 0
-    assert figures(Path("run"))["data"].startswith("unknown")
 
 
 def test_checkpoints_hold_plain_values_and_no_pretrained_weights_are_needed(tiny_sweep: Sweep) -> None:

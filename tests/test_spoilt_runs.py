@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fer.runs import write_json
+from fer.runs import read_metrics, write_json
 from tests.conftest import Sweep, call, refused, run_of
 
 Spoil = Callable[[Path], object]
@@ -94,3 +94,32 @@ def test_evaluation_that_cannot_be_written(cnn10: Path) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_evaluation_on_a_missing_gpu(cnn10: Path) -> None:
     refused(call("evaluate.py", f"run={cnn10}", "accelerator=gpu"), "'gpu'", "choose auto or cpu")
+
+
+def test_one_spoilt_run_does_not_keep_the_others(tiny_sweep: Sweep) -> None:
+    shutil.copytree(tiny_sweep.folder, "sweep")
+    sweep = Sweep(Path("sweep"), (), tiny_sweep.told)
+    (run_of(sweep, "cnn10") / "best.ckpt").write_text("garbage")
+    told = call("evaluate.py", "run=sweep")
+    assert told.status == 1
+    assert told.err.count("Error:") == 1
+    assert "Traceback" not in told.err
+    assert (run_of(sweep, "cnn12") / "evaluation/test/report.html").is_file()
+    told = call("evaluate.py", "run=sweep", "ensemble=true")
+    assert "ensemble: not all the runs could be scored" in told.err
+    assert "Traceback" not in told.err
+
+
+@pytest.mark.parametrize("figures", ["loss\n1\n", "epoch,val/acc\n1,0.5,7\n", "epoch\nx\n"])
+def test_a_spoilt_history_is_named(tiny_sweep: Sweep, figures: str) -> None:
+    shutil.copytree(run_of(tiny_sweep, "cnn10"), "run")
+    Path("run/metrics.csv").write_text(figures)
+    refused(call("evaluate.py", "run=run"), "metrics.csv", "damaged")
+
+
+def test_a_record_that_is_none_does_no_harm(tiny_sweep: Sweep) -> None:
+    shutil.copytree(run_of(tiny_sweep, "cnn10"), "run")
+    write_json(Path("run/environment.json"), {"seed": 0, "data": None, "versions": ["torch"]})
+    assert call("evaluate.py", "run=run").status == 0
+    scores = read_metrics(Path("run/evaluation/test")) or {}
+    assert scores["data"].startswith("unknown")

@@ -41,9 +41,7 @@ def hold_out(
     """
     if (splits == _VAL).any():
         return splits, ()
-    held = None
-    if people:
-        held = _whole_people(labels, splits, fingerprints, people, fraction, seed)
+    held = _whole_people(labels, splits, fingerprints, people, fraction, seed) if people else None
     whom = "" if held is None else "; nobody stands in both"
     if held is None:
         held = _single_pictures(labels, splits, fingerprints, fraction, seed)
