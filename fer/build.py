@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fer.config import AugmentConfig, InputConfig, ModelConfig, choose
-from fer.errors import FerError, first_line
+from fer.errors import FerError, first_line, one_line
 from fer.models.mobilenet import WeightsUnavailableError
 from fer.models.preprocess import FaceModel, Preprocess
 
@@ -111,8 +111,7 @@ def _instantiate(key: str, node: Any, arguments: dict[str, Any]) -> object:
         cause = error.__cause__
         if isinstance(cause, FerError):
             raise cause from error
-        reason = " ".join(str(cause or error).split())
-        raise FerError(f"{key}: {node['_target_']} cannot be built ({reason})") from error
+        raise FerError(f"{key}: {node['_target_']} cannot be built ({one_line(cause or error)})") from error
 
 
 def balanced_weights(counts: NDArray[np.int64]) -> list[float]:

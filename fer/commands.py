@@ -8,8 +8,8 @@ import shutil
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -262,6 +262,15 @@ def _train(config: TrainConfig, data: FaceDataModule, folder: Path, resume: bool
         ("dashboard", f"tensorboard --logdir {config.logs}"),
     ):
         say(f"{label:>10}: {text}")
+
+
+@contextmanager
+def reporting() -> Iterator[None]:
+    """Report what is raised within, and go on behind it: of what leaves a job, Hydra would print lines of its own."""
+    try:
+        yield
+    except Exception as error:
+        report(error)
 
 
 def report(error: Exception) -> None:

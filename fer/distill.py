@@ -26,7 +26,8 @@ class Teacher:
     No modules of the student's, so that they are neither trained nor saved with it.
 
     Args:
-        models: Each maps uint8 (N, 1, H, W) to logits (N, C). They are changed: frozen, with their batch norms folded.
+        models: Each maps uint8 (N, 1, H, W) to logits (N, C); one that stands here twice is asked twice as often. They
+            are changed: frozen, with their batch norms folded.
         share: What the opinion counts, from 0 to 1; the label counts the rest.
         record: What a run notes of its teacher, or a list of that for several.
     """
@@ -49,10 +50,9 @@ class Teacher:
 
     def replay(self) -> None:
         """From now on replay what those compute on a CUDA device that can be; see `fer.replay`."""
-        self.release()
-        self.asked = [
-            Replayed(ask) if replayable(model) else ask for ask, model in zip(self.asked, self.models, strict=True)
-        ]
+        asked = {model: partial(_opinion, model) for model in self.models}
+        replayed = {model: Replayed(ask) if replayable(model) else ask for model, ask in asked.items()}
+        self.asked = [replayed[model] for model in self.models]
 
     def release(self) -> None:
         """Let go of what was recorded."""
@@ -99,15 +99,16 @@ def open_teacher(config: DistillConfig, classes: Sequence[str], digest: str) -> 
     Raises:
         FerError: If a teacher cannot be opened or tells other classes apart.
     """
-    runs = [open_as("distill.teacher", path) for path in config.teachers]
-    for run in runs:
+    opened = {path: open_as("distill.teacher", path) for path in dict.fromkeys(config.teachers)}
+    for run in opened.values():
         if tuple(classes) != run.trained.classes:
             raise FerError(
                 f"distill.teacher: {run.file} tells {', '.join(run.trained.classes)} apart, but the data hold "
                 f"{', '.join(classes)}; a teacher needs the same classes in the same order"
             )
         warn_of_other_data("distill.teacher", run, digest)
-    if not runs:
+    if not opened:
         return None
+    runs = [opened[path] for path in config.teachers]  # one that is named several times is asked so often
     records = [{**origin(run), "share": config.share} for run in runs]
     return Teacher([run.trained.model for run in runs], config.share, records if len(records) > 1 else records[0])

@@ -1,4 +1,4 @@
-"""What `evaluate.py` and `python -m fer.export` do around an evaluation: folders, errors, tables."""
+"""What `evaluate.py` does around an evaluation: folders, errors, tables."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,9 +8,9 @@ from typing import Any, TypeVar, cast
 
 from omegaconf import DictConfig
 
-from fer.commands import report
+from fer.commands import reporting
 from fer.compared import over_seeds
-from fer.config import DataConfig, EvaluateConfig, ExportConfig, checked, choose
+from fer.config import DataConfig, EvaluateConfig, checked, choose
 from fer.cross import CrossEvaluator, CrossResult
 from fer.data.faces import SPLITS, Split
 from fer.errors import FerError
@@ -18,46 +18,38 @@ from fer.evaluation import Evaluator, Result
 from fer.result_table import write_results
 from fer.runs import find_runs
 from fer.terminal import console, cross_table, results_table, say
-from fer.weights import halved, open_run, save_weights
+from fer.weights import open_run
 
 Scored = TypeVar("Scored", Result, CrossResult)
 
 
+@reporting()
 def evaluate(plain: DictConfig) -> None:
     """Evaluate one run or all runs below a folder; a run that cannot be is reported, and the others go on."""
-    try:
-        config = checked(plain, EvaluateConfig)
-        if config.data is not None or config.others:
-            _evaluate_elsewhere(config)
-            return
-        split = cast(Split, choose(config.split, SPLITS, "split"))
-        folders = find_runs(Path(config.run))
-        evaluator = Evaluator(split, config.accelerator, config.data_root, config.faces)
-    except Exception as error:  # reported like any other, by its sentence or with its traceback
-        report(error)
+    config = checked(plain, EvaluateConfig)
+    if config.data is not None or config.others:
+        _evaluate_elsewhere(config)
         return
+    split = cast(Split, choose(config.split, SPLITS, "split"))
+    folders = find_runs(Path(config.run))
+    evaluator = Evaluator(split, config.accelerator, config.data_root, config.faces)
     # runs of a sweep may differ in their seed alone, which their folders' names tell
     several = len(folders) > 1
     results = _each(folders, lambda run: evaluator.evaluate(run, _name(run, Path(config.run)) if several else None))
     # what is made of files of weights does not lie among them
     shared = Path("logs/weights") if folders[0].is_file() else Path(config.run)
     if config.ensemble:
-        try:
+        with reporting():
             if len(results) < len(folders):
                 raise FerError("ensemble: not all the runs could be scored, so there is no mean of them")
             results.append(evaluator.average(results, shared))
-        except Exception as error:
-            report(error)
     seeds = _over_seeds(folders, Path(config.run), results) if several and not folders[0].is_file() else {}
     if results:
         console.print(results_table(split, results, seeds))
     for result in results:
         say(f"{result.name}: {result.report}")
     if several and results:
-        try:
-            say(f"all of them: {write_results(shared, split, results, seeds)}")
-        except FerError as error:
-            report(error)
+        say(f"all of them: {write_results(shared, split, results, seeds)}")
 
 
 def _evaluate_elsewhere(config: EvaluateConfig) -> None:
@@ -111,10 +103,8 @@ def _each(folders: list[Path], score: Callable[[Path], Scored]) -> list[Scored]:
     """Score runs; one that cannot be is reported, and the others go on."""
     scored = []
     for folder in folders:
-        try:
+        with reporting():
             scored.append(score(folder))
-        except Exception as error:
-            report(error)
     return scored
 
 
@@ -122,24 +112,3 @@ def _names(sets: list[DataConfig]) -> list[str]:
     """Return what to call the data sets: the names of their folders, and where these are equal with a number."""
     plain = [Path(data.root).expanduser().resolve().name if data.root else data.name for data in sets]
     return [f"{name}-{plain[:at].count(name) + 1}" if plain.count(name) > 1 else name for at, name in enumerate(plain)]
-
-
-def export(plain: DictConfig) -> None:
-    """Write a run's best network into a file, measured on the validation split as it stands there."""
-    try:
-        config = checked(plain, ExportConfig)
-        file = Path(config.file)
-        if file.suffix != ".safetensors":
-            raise FerError(f"file: '{file}' must end in .safetensors")
-        original = open_run(Path(config.run))
-        run = halved(original)
-        # the copy to hand on does not know any more where this machine has the data
-        here = run._replace(config=replace(run.config, data=original.config.data))
-        result = Evaluator("val", config.accelerator, config.data_root).score(here)
-        accuracies = {view: scores.accuracy for view, scores in result.scores.items()}
-        run.trained.model.cpu()
-        save_weights(run, file, {"split": "val", "pictures": result.scores["plain"].count, "accuracy": accuracies})
-    except Exception as error:
-        report(error)
-        return
-    say(f"{file}: {file.stat().st_size / 1e6:.1f} MB, {100 * accuracies['plain']:.2f} % on the validation split")

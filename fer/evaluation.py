@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fer.config import FERPLUS_KEYS, DataConfig, TrainConfig
+from fer.config import AugmentConfig, DataConfig, OversampleConfig, TrainConfig
 from fer.data.datamodule import FaceDataModule
 from fer.data.faces import Faces, Split
 from fer.data.leaks import identical_to_any
@@ -35,9 +35,9 @@ class Result(NamedTuple):
         scores: Its scores for each of `fer.prediction.VIEWS`, over the whole split.
         leak_free: The same over the pictures that do not stand in training too; empty for the training split.
         logits: Float32 (N, C) for each of the views.
-        classes: The class names in label order.
-        pictures: Tells the scored pictures and their labels, in their order, from others.
+        faces: The N pictures that were scored, with the classes as the run calls them.
         seen: Bool (N,), which of them stand in training too.
+        data: The digest of the data set that they are of.
         report: The page that shows it.
     """
 
@@ -45,16 +45,28 @@ class Result(NamedTuple):
     scores: Mapping[str, Scores]
     leak_free: Mapping[str, Scores]
     logits: Mapping[str, Tensor]
-    classes: tuple[str, ...]
-    pictures: str
+    faces: Faces
     seen: NDArray[np.bool_]
+    data: str
     report: Path
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names in label order."""
+        return self.faces.classes
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as plain values: the plain view's on top, the others and the leak-free ones below."""
         leak_free = {view: scores.to_dict() for view, scores in self.leak_free.items()}
         views = {view: scores.to_dict() for view, scores in self.scores.items() if view != "plain"}
         return {**self.scores["plain"].to_dict(), **views, "leak_free": leak_free}
+
+
+class _Reading(NamedTuple):
+    """A data set as it was read, and which of the split's pictures stand in its training, bool (N,)."""
+
+    data: FaceDataModule
+    seen: NDArray[np.bool_]
 
 
 class Evaluator:
@@ -77,8 +89,7 @@ class Evaluator:
         self.faces = faces
         self.device = root_device(accelerator)
         self.data_root = data_root
-        self._data: FaceDataModule | None = None
-        self._leaked: NDArray[np.bool_] | None = None
+        self._reading: _Reading | None = None
 
     def evaluate(self, path: Path, name: str | None = None) -> Result:
         """Score a trained network, and write `metrics.json`, `predictions.csv` and `report.html` into its folder.
@@ -95,11 +106,10 @@ class Evaluator:
             raise FerError(f"'{path}' failed in training: {failure}")
         run = open_run(path)
         result = self.score(run, name)
-        assert self._data is not None
-        faces, plain = self._data.faces[self.split], result.logits["plain"]
-        pictures = diagrams(faces, plain, self.faces)
+        plain = result.logits["plain"]
+        pictures = diagrams(result.faces, plain, self.faces)
         if self.faces:
-            pictures += cams(run.trained.model, faces, plain, self.device)
+            pictures += cams(run.trained.model, result.faces, plain, self.device)
         self._write(result, self._facts(run), asdict(run.config), pictures, run.history, run.trained.epoch)
         return result
 
@@ -109,12 +119,13 @@ class Evaluator:
         Raises:
             FerError: If the data are not what it was trained on.
         """
-        data = self._read(run.config)
+        data, seen = self._read(run.config)
         check_data(run.file, run.record, data.digest, data.all_faces.source)
         model = run.trained.model.to(self.device)
         batches = (faces for faces, *_ in data.evaluation_dataloader(self.split))
         logits = predict(model, batches, self.device, low_precision(run.config.trainer.precision, self.device))
-        return self._scored(run.folder, name or run.trained.name, run.trained.classes, logits, self._seen())
+        faces = replace(data.faces[self.split], classes=run.trained.classes)  # as the run calls them
+        return self._scored(run.folder, name or run.trained.name, logits, faces, seen, data.digest)
 
     def average(self, results: Sequence[Result], folder: Path) -> Result:
         """Score the mean of several runs' probabilities, and write its figures, predictions and report into `folder`.
@@ -126,22 +137,22 @@ class Evaluator:
         """
         if len(results) < 2:
             raise FerError("ensemble: a mean needs two runs or more; name their common folder with run=…")
-        if len({(result.classes, result.pictures) for result in results}) > 1:
+        first = results[0]
+        if len({(result.classes, _identity(result.faces)) for result in results}) > 1:
             raise FerError(
                 "ensemble: the runs differ in their classes, or in the pictures that they hold out (data.split_seed); "
                 "average runs that are scored on the same"
             )
-        assert self._data is not None
-        logits = {view: average([result.logits[view] for result in results]) for view in results[0].logits}
+        logits = {view: average([result.logits[view] for result in results]) for view in first.logits}
         seen = np.any([result.seen for result in results], axis=0)
-        result = self._scored(folder, f"mean of {len(results)}", results[0].classes, logits, seen)
+        result = self._scored(folder, f"mean of {len(results)}", logits, first.faces, seen, first.data)
         facts = {
             "runs": ", ".join(result.name for result in results),
             "split": self.split,
-            "data": self._data.digest,
+            "data": result.data,
             "evaluated on": hardware(self.device),
         }
-        pictures = diagrams(self._data.faces[self.split], logits["plain"], self.faces)
+        pictures = diagrams(result.faces, logits["plain"], self.faces)
         self._write(result, facts, {}, pictures, [], None)
         return result
 
@@ -149,31 +160,23 @@ class Evaluator:
         self,
         folder: Path,
         name: str,
-        classes: tuple[str, ...],
         logits: Mapping[str, Tensor],
+        faces: Faces,
         seen: NDArray[np.bool_],
+        data: str,
     ) -> Result:
-        assert self._data is not None
-        faces = self._data.faces[self.split]
-        labels = torch.from_numpy(faces.labels)
+        labels, classes = torch.from_numpy(faces.labels), faces.classes
         new = torch.from_numpy(~seen)
         return Result(
             name,
             {view: score(some, labels, classes) for view, some in logits.items()},
             {view: score(some[new], labels[new], classes) for view, some in logits.items() if new.any()},
             logits,
-            classes,
-            _identity(faces),
+            faces,
             seen,
+            data,
             folder / "evaluation" / self.split / "report.html",
         )
-
-    def _seen(self) -> NDArray[np.bool_]:
-        """Return which of the split's pictures stand in the training of the run read last."""
-        assert self._data is not None
-        if self._leaked is None:
-            self._leaked = identical_to_any(self._data.faces[self.split], self._data.faces["train"])
-        return self._leaked
 
     def _write(
         self,
@@ -184,16 +187,15 @@ class Evaluator:
         history: list[dict[str, float]],
         epoch: int | None,
     ) -> None:
-        assert self._data is not None
         shown = {key: str(value) for key, value in facts.items()}
         evaluation = Evaluation(
             result.name, self.split, result.scores, result.leak_free, config, shown, history, pictures, epoch
         )
-        faces = replace(self._data.faces[self.split], classes=result.classes)  # as the run calls them
-        write_evaluation(evaluation, result.report.parent, {**facts, **result.to_dict()}, faces, result.logits)
+        content = {**facts, **result.to_dict()}
+        write_evaluation(evaluation, result.report.parent, content, result.faces, result.logits)
 
-    def _read(self, config: TrainConfig) -> FaceDataModule:
-        """Return the faces that a run means, those of the run before where they are the same."""
+    def _read(self, config: TrainConfig) -> _Reading:
+        """Read the faces that a run means; those of the run before are returned where they are the same."""
         data = replace(
             config.data,
             root=self.data_root or config.data.root,
@@ -202,10 +204,11 @@ class Evaluator:
             oversample=replace(config.data.oversample, enabled=False),  # no split is scored with copies in it
         )
         _check_root(data)
-        if self._data is None or not _same_source(self._data.config, data):
-            self._data, self._leaked = FaceDataModule(data, seed=config.seed), None
-            self._data.setup()
-        return self._data
+        if self._reading is None or _as_scored(self._reading.data.config) != _as_scored(data):
+            read = FaceDataModule(data, seed=config.seed)
+            read.setup()
+            self._reading = _Reading(read, identical_to_any(read.faces[self.split], read.faces["train"]))
+        return self._reading
 
     def _facts(self, run: TrainedRun) -> dict[str, Any]:
         """Return what the figures depend on, from the run's own record."""
@@ -266,7 +269,8 @@ def _check_root(data: DataConfig) -> None:
         )
 
 
-def _same_source(one: DataConfig, other: DataConfig) -> bool:
-    reading = ("name", "root", "size", "val_fraction", "split_seed", "extra_classes", "class_map", "on_error")
-    keys = (*reading, "batch_size", "exclude", *FERPLUS_KEYS)
-    return all(getattr(one, key) == getattr(other, key) for key in keys)
+def _as_scored(data: DataConfig) -> DataConfig:
+    """Return a configuration without what makes no difference to how its splits are scored."""
+    return replace(
+        data, augment=AugmentConfig(), oversample=OversampleConfig(), num_workers=0, download=False, cache_dir=None
+    )

@@ -3,7 +3,8 @@
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+import statistics
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -243,6 +244,8 @@ class Experiment:
     def _metrics(self, figures: dict[str, float], record: dict[str, Any]) -> dict[str, Any]:
         row = next(row for row in self.history.rows if row["epoch"] == self.best_epoch)
         parameters = list(self.classifier.parameters())
+        # an epoch whose validation alone was repeated has no speed
+        speeds = [row["images_per_s"] for row in self.history.rows if "images_per_s" in row]
         return {
             "status": "finished",
             "model": self.config.model.name,
@@ -259,7 +262,7 @@ class Experiment:
             "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
             "multiply_adds": self.multiply_adds,
             "seconds": round(self.history.rows[-1]["seconds"], 1),
-            "images_per_s": round(_median_speed(self.history.rows), 1),
+            "images_per_s": round(statistics.median(speeds), 1) if speeds else 0.0,
             "precision": str(self.trainer.precision),
             "overrides": record.get("overrides"),
             "hardware": record["hardware"],
@@ -280,9 +283,3 @@ class Experiment:
                 write_whole(self.folder / "curves.png", picture)
             except OSError as error:  # held by a viewer: no reason to lose what was trained
                 log.warning("%s: curves.png cannot be written (%s)", self.folder, error.strerror)
-
-
-def _median_speed(rows: Sequence[Mapping[str, float]]) -> float:
-    """Return the median over epochs; one whose validation alone was repeated has none."""
-    speeds = sorted(row["images_per_s"] for row in rows if "images_per_s" in row)
-    return speeds[len(speeds) // 2] if speeds else 0.0

@@ -5,14 +5,14 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from fer import commands, evaluate_command
+from fer import commands, export_command
 from fer.config import ExportConfig
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="export")
 def main(config: DictConfig) -> None:
     """Hand the composed configuration over."""
-    evaluate_command.export(config)
+    export_command.export(config)
 
 
 if __name__ == "__main__":

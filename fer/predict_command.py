@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 from torch import Tensor
 
-from fer.commands import report
+from fer.commands import report, reporting
 from fer.config import PredictConfig, checked, choose
 from fer.data.pictures import with_progress
 from fer.data.unlabelled import read_unlabelled
@@ -26,22 +26,19 @@ BATCH = 64
 SHOWN = 10  # pictures, or files that are none, that are named one by one
 
 
+@reporting()
 def predict_pictures(plain: DictConfig) -> None:
     """Write what a trained network sees in pictures; files that are none are reported, and the others go on."""
-    try:
-        config = checked(plain, PredictConfig)
-        views = choose(config.views, tuple(VIEWS), "views")
-        run = open_run(Path(config.run).expanduser())
-        device = root_device(config.accelerator)
-        file = Path(config.file).expanduser()
-        make_folder(file.parent, "choose another with file=path")
-        names, images, errors = read_unlabelled(Path(config.pictures).expanduser(), run.config.data.size)
-        low = low_precision(run.config.trainer.precision, device)
-        logits = predict(run.trained.model.to(device), _batches(images), device, low, [views])[views]
-        write_predictions(file, names, run.trained.classes, {views: logits})
-    except Exception as error:  # reported like any other, by its sentence or with its traceback
-        report(error)
-        return
+    config = checked(plain, PredictConfig)
+    views = choose(config.views, tuple(VIEWS), "views")
+    run = open_run(Path(config.run).expanduser())
+    device = root_device(config.accelerator)
+    file = Path(config.file).expanduser()
+    make_folder(file.parent, "choose another with file=path")
+    names, images, errors = read_unlabelled(Path(config.pictures).expanduser(), run.config.data.size)
+    low = low_precision(run.config.trainer.precision, device)
+    logits = predict(run.trained.model.to(device), _batches(images), device, low, [views])[views]
+    write_predictions(file, names, run.trained.classes, {views: logits})
     for damaged in errors[:SHOWN]:
         report(damaged)
     if len(errors) > SHOWN:

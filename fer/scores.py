@@ -18,6 +18,9 @@ METRICS: tuple[str, ...] = ("loss", "accuracy", "balanced_accuracy", "macro_f1",
 INTERVALS = tuple(name for name in METRICS if name != "ece")
 """Those with an interval. Resampling adds noise to the bins of the calibration error, and so only ever raises it."""
 
+RESAMPLES = 1000
+"""Resamples of the pictures behind each interval."""
+
 BINS = 15
 """Bins of confidence, as many as Guo et al. (2017) use."""
 
@@ -45,7 +48,7 @@ class Scores:
         per_class: Precision, recall, F1 and number of pictures per class, in label order.
         confusion: int64, (C, C), rows the true class, columns the predicted one.
         count: Number of pictures.
-        intervals: 95 % bootstrap interval (low, high) per name in `INTERVALS`; empty without bootstrap.
+        intervals: 95 % bootstrap interval (low, high) per name in `INTERVALS`.
     """
 
     loss: float
@@ -102,25 +105,18 @@ class _Outcomes:
     in_top2: NDArray[np.float64]
     confidence: NDArray[np.float64]
 
-    @property
-    def bins(self) -> NDArray[np.int64]:
-        bins: NDArray[np.int64] = np.ceil(self.confidence * BINS).astype(np.int64) - 1
-        return bins.clip(0, BINS - 1)
 
-
-def score(logits: Tensor, labels: Tensor, classes: Sequence[str], *, bootstrap: int = 1000, seed: int = 0) -> Scores:
+def score(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> Scores:
     """Score predictions against the truth.
 
     Definitions are scikit-learn's with zero_division=0, save that classes without a picture are left out
-    of the means even where they were predicted. Of equal logits, the lower label comes first.
+    of the means even where they were predicted. Of equal logits, the lower label comes first. The intervals are
+    percentiles of resamples of the pictures (Efron and Tibshirani, 1993, chapter 13), the same at every call.
 
     Args:
         logits: Floating point, (N, C).
         labels: int64, (N,), true classes.
         classes: C names in label order.
-        bootstrap: Resamples of the pictures behind each interval (percentile method, Efron and Tibshirani,
-            1993, chapter 13); 0 for no intervals.
-        seed: Seed of the resampling.
 
     Raises:
         FerError: If there is no picture, or a logit is NaN or infinite.
@@ -130,17 +126,17 @@ def score(logits: Tensor, labels: Tensor, classes: Sequence[str], *, bootstrap: 
         raise ValueError(f"logits {tuple(logits.shape)} fit neither {len(labels)} labels nor {len(classes)} classes")
     outcomes = _outcomes(logits, labels)
     columns = _columns(outcomes, len(classes))
-    sums = columns.sum(axis=0)
-    figures = _figures(sums, len(classes))
-    confusion = sums[3 + BINS :].reshape(len(classes), -1).round().astype(np.int64)
+    figures = _figures(columns.sum(axis=0), len(classes))
+    confusion = np.zeros((len(classes), len(classes)), np.int64)
+    np.add.at(confusion, (outcomes.labels, outcomes.predicted), 1)
+    resampled = _figures(_resample(columns), len(classes))
     intervals = {}
-    if bootstrap:
-        resampled = _figures(_resample(columns, bootstrap, seed), len(classes))
-        for name in INTERVALS:
-            low, high = np.percentile(resampled[name], (2.5, 97.5))
-            intervals[name] = (float(low), float(high))
+    for name in INTERVALS:
+        low, high = np.percentile(resampled[name], (2.5, 97.5))
+        intervals[name] = (float(low), float(high))
     return Scores(
         **{name: float(value) for name, value in figures.items()},
+        ece=_calibration(outcomes).error,
         per_class=_per_class(confusion, classes),
         confusion=confusion,
         count=len(labels),
@@ -155,13 +151,17 @@ def calibration(logits: Tensor, labels: Tensor) -> Calibration:
         logits: Floating point, (N, C).
         labels: int64, (N,), true classes.
     """
-    outcomes = _outcomes(logits, labels)
-    counts = np.bincount(outcomes.bins, minlength=BINS)
+    return _calibration(_outcomes(logits, labels))
+
+
+def _calibration(outcomes: _Outcomes) -> Calibration:
+    bins = (np.ceil(outcomes.confidence * BINS).astype(np.int64) - 1).clip(0, BINS - 1)
+    counts = np.bincount(bins, minlength=BINS)
     shares = np.maximum(counts, 1)
     return Calibration(
         counts=counts,
-        confidence=np.bincount(outcomes.bins, outcomes.confidence, BINS) / shares,
-        accuracy=np.bincount(outcomes.bins, outcomes.correct, BINS) / shares,
+        confidence=np.bincount(bins, outcomes.confidence, BINS) / shares,
+        accuracy=np.bincount(bins, outcomes.correct, BINS) / shares,
     )
 
 
@@ -184,33 +184,30 @@ def _outcomes(logits: Tensor, labels: Tensor) -> _Outcomes:
 
 
 def _columns(outcomes: _Outcomes, classes: int) -> NDArray[np.float64]:
-    """Return per-picture columns, (N, 3 + BINS + C * C), from whose sums every figure follows.
+    """Return per-picture columns, (N, 3 + C * C), from whose sums every figure with an interval follows.
 
-    The columns are loss, correctness, top-2, the gap between correctness and confidence in the picture's
-    bin, and its cell of the confusion matrix. A resample is then only a weighting of the rows, and thus
-    one product with this matrix.
+    The columns are loss, correctness, top-2 and the picture's cell of the confusion matrix. A resample is then only a
+    weighting of the rows, and thus one product with this matrix.
     """
     rows = np.arange(len(outcomes.labels))
-    gaps = np.zeros((len(rows), BINS))
-    gaps[rows, outcomes.bins] = outcomes.correct - outcomes.confidence
     cells = np.zeros((len(rows), classes * classes))
     cells[rows, outcomes.labels * classes + outcomes.predicted] = 1.0
-    return np.column_stack((outcomes.loss, outcomes.correct, outcomes.in_top2, gaps, cells))
+    return np.column_stack((outcomes.loss, outcomes.correct, outcomes.in_top2, cells))
 
 
-def _resample(columns: NDArray[np.float64], times: int, seed: int) -> NDArray[np.float64]:
-    """Return the column sums of resamples with replacement: (times, K)."""
-    rng = np.random.default_rng(seed)
+def _resample(columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the column sums of resamples with replacement: (RESAMPLES, K)."""
+    rng = np.random.default_rng(0)
     count = len(columns)
-    sums = np.empty((times, columns.shape[1]))
+    sums = np.empty((RESAMPLES, columns.shape[1]))
     for row in sums:  # one resample at a time, as weights for all would fill gigabytes on the training split
         row[:] = np.bincount(rng.integers(count, size=count), minlength=count) @ columns
     return sums
 
 
 def _figures(sums: NDArray[np.float64], classes: int) -> dict[str, NDArray[np.float64]]:
-    """Return each name in `METRICS` with its value, computed from column sums of shape (..., K)."""
-    confusion = sums[..., 3 + BINS :].reshape(*sums.shape[:-1], classes, classes)
+    """Return each name in `INTERVALS` with its value, computed from column sums of shape (..., K)."""
+    confusion = sums[..., 3:].reshape(*sums.shape[:-1], classes, classes)
     count = confusion.sum(axis=(-2, -1))
     hits = confusion.diagonal(axis1=-2, axis2=-1)
     support = confusion.sum(axis=-1)
@@ -225,7 +222,6 @@ def _figures(sums: NDArray[np.float64], classes: int) -> dict[str, NDArray[np.fl
         "balanced_accuracy": recall.sum(axis=-1) / present,
         "macro_f1": f1.sum(axis=-1) / present,
         "top2": sums[..., 2] / count,
-        "ece": np.abs(sums[..., 3 : 3 + BINS]).sum(axis=-1) / count,
     }
 
 

@@ -5,7 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from fer.errors import FerError
+from fer.errors import FerError, one_line
 from fer.models.preprocess import FaceModel
 from fer.weights import open_as, origin, warn_of_other_data
 
@@ -45,8 +45,8 @@ def start_from(path: str, model: FaceModel, classes: Sequence[str], digest: str)
         if not model.preprocess.agrees(run.trained.model.preprocess):
             raise ValueError("it expects its pictures otherwise (model.input)")
     except (RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise FerError(f"model.start: the weights in {run.file} ({run.trained.name}) do not fit: {reason}") from error
+        name = run.trained.name
+        raise FerError(f"model.start: the weights in {run.file} ({name}) do not fit: {one_line(error)}") from error
     warn_of_other_data("model.start", run, digest)
     return origin(run)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fer.build import build_model
+from fer.callbacks.history import read_rows
 from fer.checkpoint import load_trained
 from fer.classifier import EmotionClassifier
 from fer.config import DistillConfig, OptimConfig, TrainConfig, checked
@@ -112,12 +113,10 @@ def test_a_run_learns_from_a_run_and_from_a_file(
         assert record["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
         assert (record["name"], record["share"]) == ("cnn10", 0.7)
         assert load_trained(folder / "best.ckpt", config.model).name == "cnn12"  # a network like any other
-        objectives.append((folder / "metrics.csv").read_text().splitlines()[1].split(",")[6])
-    header = (folder / "metrics.csv").read_text().split(",")
-    assert header[6] == "train/objective"
-    alone = (run_of(tiny_sweep, "cnn12") / "metrics.csv").read_text().splitlines()[1].split(",")[6]
-    assert float(objectives[0]) == pytest.approx(float(objectives[1]), rel=1e-2)  # but for the halved precision
-    assert float(alone) != pytest.approx(float(objectives[0]), rel=1e-2)
+        objectives.append(read_rows(folder / "metrics.csv")[0]["train/objective"])
+    alone = read_rows(run_of(tiny_sweep, "cnn12") / "metrics.csv")[0]["train/objective"]
+    assert objectives[0] == pytest.approx(objectives[1], rel=1e-2)  # but for the halved precision
+    assert alone != pytest.approx(objectives[0], rel=1e-2)
     exported = Path("student.safetensors")
     save_weights(halved(open_run(folder)), exported, {})
     student = open_run(exported)

@@ -113,7 +113,7 @@ def test_runs_that_hold_out_other_pictures_are_not_averaged(tiny_sweep: Sweep) -
     evaluator = Evaluator("val", "cpu")
     result = evaluator.score(open_run(run_of(tiny_sweep, "cnn10")))
     with pytest.raises(FerError, match=r"ensemble: .*data\.split_seed"):
-        evaluator.average([result, result._replace(pictures="of another split")], Path("mean"))
+        evaluator.average([result, result._replace(faces=result.faces.take(np.arange(1, 48)))], Path("mean"))
     assert not Path("mean").exists()
 
 

@@ -116,6 +116,7 @@ def test_a_picture_that_another_program_holds_stops_no_training(
     assert "curves.png cannot be written" in caplog.text
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_a_gpu_that_pytorch_cannot_use_is_told_of(
     tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -18,11 +18,9 @@ from fer import figures
 from fer.labels import EMOTIONS
 from fer.scores import calibration
 
-RNG = np.random.default_rng(0)
-
 
 def pictures(*shape: int) -> NDArray[np.uint8]:
-    return RNG.integers(256, size=(*shape, 48, 48), dtype=np.uint8)
+    return np.random.default_rng(0).integers(256, size=(*shape, 48, 48), dtype=np.uint8)
 
 
 def titles(figure: Figure) -> list[str]:
@@ -43,8 +41,9 @@ def heights(bars: Iterable[Patch]) -> list[float]:
 
 
 def predictions(count: int) -> tuple[NDArray[np.int64], torch.Tensor]:
-    labels = RNG.integers(7, size=count)
-    logits = torch.from_numpy(RNG.normal(size=(count, 7)))
+    rng = np.random.default_rng(0)
+    labels = rng.integers(7, size=count)
+    logits = torch.from_numpy(rng.normal(size=(count, 7)))
     logits[np.arange(count), labels] += 1.5
     return labels, logits
 

@@ -42,7 +42,7 @@ def made_up(shift: float, bootstrap: int = 100, count: int = 200) -> Scores:
     labels = torch.randint(6, (count,), generator=generator)  # no picture of the last class
     logits = torch.randn(count, 7, generator=generator)
     logits[torch.arange(count), labels] += shift
-    return score(logits, labels, EMOTIONS, bootstrap=bootstrap)
+    return score(logits, labels, EMOTIONS)
 
 
 def evaluation(**changes: Any) -> Evaluation:
@@ -121,7 +121,7 @@ def test_everything_is_escaped(tmp_path: Path) -> None:
 
 
 def test_a_run_without_history_or_intervals_has_a_page(tmp_path: Path) -> None:
-    scores = dict.fromkeys(("plain", "flip", "ten"), made_up(1.5, bootstrap=0))
+    scores = dict.fromkeys(("plain", "flip", "ten"), made_up(1.5))
     page = Page(written(tmp_path, scores=scores, leak_free={}, history=[], figures=[], best_epoch=None))
     assert len(page.sources) == 1
     assert "Training" not in page.words

@@ -11,10 +11,9 @@ from rich.table import Table
 
 from fer.audit.extra import needed
 from fer.audit.ferplus import Agreement, agreement
-from fer.audit.findings import Findings
-from fer.audit.findings import audit as look
+from fer.audit.findings import Findings, find_faults
 from fer.audit.page import write_page
-from fer.commands import report
+from fer.commands import reporting
 from fer.config import AuditConfig, checked
 from fer.data.exclude import excluded, write_exclusions
 from fer.data.faces import SPLITS, Faces
@@ -28,30 +27,27 @@ from fer.terminal import console, say
 KINDS = ("leaks", "near_leaks", "blank", "conflicts", "suspects")
 
 
+@reporting()
 def audit(plain: DictConfig) -> None:
     """Audit the faces that a configuration means, and write what was found."""
+    config = checked(plain, AuditConfig)
+    kinds = _kinds(config)
+    for module in ("imagehash", *(("cleanlab.filter",) if config.labels else ())):
+        needed(module)  # lest it be missed after a minute's work
+    faces, _ = read_source(config.data)
+    announce(faces)
+    voted = _voted(config, faces)  # what is wrong with the votes is said before a minute's work too
+    if config.data.exclude is not None:
+        faces = excluded(faces, Path(config.data.exclude).expanduser(), config.data.name == "ferplus")
+    folder = Path(config.folder)
+    make_folder(folder, "choose another with folder=path")
+    findings = find_faults(faces, config.threshold, config.labels, config.seed)
+    votes = agreement(findings, faces, voted) if voted is not None and findings.suspects else None
     try:
-        config = checked(plain, AuditConfig)
-        kinds = _kinds(config)
-        for module in ("imagehash", *(("cleanlab.filter",) if config.labels else ())):
-            needed(module)  # lest it be missed after a minute's work
-        faces, _ = read_source(config.data)
-        announce(faces)
-        voted = _voted(config, faces)  # what is wrong with the votes is said before a minute's work too
-        if config.data.exclude is not None:
-            faces = excluded(faces, Path(config.data.exclude).expanduser(), config.data.name == "ferplus")
-        folder = Path(config.folder)
-        make_folder(folder, "choose another with folder=path")
-        findings = look(faces, config.threshold, config.labels, config.seed)
-        votes = agreement(findings, faces, voted) if voted is not None and findings.suspects else None
-        try:
-            _write(findings, votes, kinds, folder)
-        except OSError as error:  # open in Excel, say
-            reason = f"cannot be written ({error.strerror}); close it where it is open"
-            raise FerError(f"'{error.filename2 or error.filename}' {reason}") from error
-    except Exception as error:  # reported like any other, by its sentence or with its traceback
-        report(error)
-        return
+        _write(findings, votes, kinds, folder)
+    except OSError as error:  # open in Excel, say
+        reason = f"cannot be written ({error.strerror}); close it where it is open"
+        raise FerError(f"'{error.filename2 or error.filename}' {reason}") from error
     console.print(_table(findings, votes))
     for name in ("audit.html", "audit.json", "suspects.csv", "exclude.csv"):
         say(f"{folder / name}")

@@ -114,7 +114,7 @@ class Findings:
         }
 
 
-def audit(faces: Faces, threshold: int, labels: bool, seed: int = 0) -> Findings:
+def find_faults(faces: Faces, threshold: int, labels: bool, seed: int = 0) -> Findings:
     """Look for everything.
 
     Args:

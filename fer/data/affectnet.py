@@ -11,7 +11,7 @@ from fer.data.listing import Entry, Listing
 from fer.data.options import ReadOptions
 from fer.data.pictures import left_out_note, or_skipped, with_progress
 from fer.data.trees import Tree, join
-from fer.errors import FerError
+from fer.errors import FerError, one_line
 from fer.labels import AFFECTNET
 
 # The authors keep their test set to themselves, and everyone reports on the validation set.
@@ -98,8 +98,7 @@ def _digit(data: bytes, where: str) -> str:
             warnings.simplefilter("ignore")  # what a damaged header makes Python's parser remark
             text = _only_value(data)
     except Exception as error:  # NumPy's parsers raise nearly anything at damaged bytes
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise FerError(f"{where} holds no label ({reason[:100]}); replace or remove it") from error
+        raise FerError(f"{where} holds no label ({one_line(error, 100)}); replace or remove it") from error
     digit = text.strip().removesuffix(".0")
     if digit not in AFFECTNET:
         raise FerError(f"{where}: '{text[:20]}' is no label from 0 to 10; replace or remove it")

@@ -1,5 +1,6 @@
 """Zip and tar archives, read in memory: nothing is unpacked to disk, and nothing in them is trusted."""
 
+import io
 import lzma
 import stat
 import struct
@@ -7,14 +8,14 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from fer.data.index import Index, unpacked_limit
 from fer.data.tars import open_tar
 from fer.data.trees import MAX_PICTURE_BYTES, Tree
-from fer.errors import FerError
+from fer.errors import FerError, one_line
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
 
@@ -47,20 +48,62 @@ def open_archive(path: Path) -> Iterator[Tree]:
 
     Raises:
         FerError: If the archive is damaged, encrypted or too large, or holds links or paths that lead out of
-            it. Damage found while reading the tree within the context is raised as that, too.
+            it. The tree raises the same of damage that is found while reading it.
     """
+    with ExitStack() as stack:
+        with _damage_told(path):
+            with path.open("rb") as file:
+                magic = file.read(6)
+            if magic.startswith(b"PK"):
+                tree: Tree = _ZipTree(path, stack.enter_context(zipfile.ZipFile(path)))
+            else:
+                tree = stack.enter_context(open_tar(path, magic))
+        yield _Told(tree, path)
+
+
+@contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
     try:
-        with path.open("rb") as file:
-            magic = file.read(6)
-        if magic.startswith(b"PK"):
-            with zipfile.ZipFile(path) as archive:
-                yield _ZipTree(path, archive)
-        else:
-            with open_tar(path, magic) as tree:
-                yield tree
+        yield
     except _DAMAGE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise FerError(f"the archive {path} cannot be read ({reason[:200]}); download it again") from error
+        raise FerError(f"the archive {path} cannot be read ({one_line(error)}); download it again") from error
+
+
+class _Told:
+    """An archive's tree that tells damage in a sentence. Nobody else's errors pass through here: they are no damage."""
+
+    def __init__(self, tree: Tree, archive: Path) -> None:
+        self._tree = tree
+        self._archive = archive
+        self.where, self.folders, self.files, self.size = tree.where, tree.folders, tree.files, tree.size
+        self.in_order = tree.in_order
+
+    def read(self, path: str) -> bytes:
+        with _damage_told(self._archive):
+            return self._tree.read(path)
+
+    def open(self, path: str) -> IO[bytes]:
+        with _damage_told(self._archive):
+            return io.BufferedReader(_ToldStream(self._tree.open(path), self._archive))
+
+
+class _ToldStream(io.RawIOBase):
+    def __init__(self, file: IO[bytes], archive: Path) -> None:
+        self._file = file
+        self._archive = archive
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        with _damage_told(self._archive):
+            data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 class _ZipTree(Index):

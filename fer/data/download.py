@@ -3,7 +3,7 @@
 from importlib import import_module
 from pathlib import Path
 
-from fer.errors import FerError
+from fer.errors import FerError, one_line
 
 HANDLE = "msambare/fer2013"
 
@@ -28,5 +28,4 @@ def download_fer2013() -> Path:
     try:
         return Path(kagglehub.dataset_download(HANDLE))
     except Exception as error:  # no network, no account, no space: kagglehub raises them all as they come
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise FerError(f"FER2013 could not be downloaded ({reason[:200]}); {_BY_HAND}") from error
+        raise FerError(f"FER2013 could not be downloaded ({one_line(error)}); {_BY_HAND}") from error

@@ -23,7 +23,7 @@ from fer.data.pictures import (
 )
 from fer.data.readers import as_faces
 from fer.data.trees import FolderTree
-from fer.errors import FerError
+from fer.errors import FerError, one_line
 
 _SAVED = ("dataset_dict.json", "state.json")  # what save_to_disk leaves: of a set of splits, and of one
 
@@ -81,9 +81,8 @@ def _load(library: Any, name: str) -> Mapping[str, Any]:
         else:
             data = library.load_dataset(str(path) if path.is_dir() else name)
     except Exception as error:  # no network, no such name, no permission: the library raises them as they come
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise FerError(
-            f"data.root: the Hugging Face data set '{name}' cannot be loaded ({reason[:200]}); check the name, "
+            f"data.root: the Hugging Face data set '{name}' cannot be loaded ({one_line(error)}); check the name, "
             "or give a local folder"
         ) from error
     return data if isinstance(data, dict) else {"all": data}

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fer.errors import FerError
+from fer.errors import FerError, one_line
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
 MAX_PIXELS = 40_000_000
@@ -77,14 +77,17 @@ def decode(data: bytes, where: str, size: int) -> tuple[NDArray[np.uint8], bool]
                     raise Image.DecompressionBombError
                 if width * height > max(_SMALL, _MAX_DENSITY * len(data)):
                     raise ValueError(f"{width}x{height} pixels cannot come from {len(data):,} bytes")
-                return _fit(_grey(_upright(picture)), size), (width, height) != (size, size)
+                grey = _grey(_upright(picture))
+                grey.load()
     except UnidentifiedImageError:
         raise FerError(f"{where} is no picture (JPEG, PNG, BMP, WebP …); remove it") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise FerError(f"{where} has more than {MAX_PIXELS:,} pixels, too many for a face; remove it") from None
+    except MemoryError:  # no fault of the picture's
+        raise
     except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise FerError(f"{where} is damaged ({reason}); replace or remove it") from error
+        raise FerError(f"{where} is damaged ({one_line(error)}); replace or remove it") from error
+    return _fit(grey, size), (width, height) != (size, size)
 
 
 def resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

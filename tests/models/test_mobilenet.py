@@ -111,7 +111,7 @@ def test_frozen_batch_norms_are_folded_and_trained_ones_are_not() -> None:
     [
         ("missing.safetensors", None, "there is no file"),
         ("broken.safetensors", b"no weights", "cannot be read as weights"),
-        ("broken.pth", b"no weights", "weights"),
+        ("broken.pth", b"no weights", "cannot be read as weights"),
     ],
 )
 def test_bad_weights_name_the_file(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:

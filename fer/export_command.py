@@ -1,0 +1,31 @@
+"""What `python -m fer.export` does: a run's best network into a small file."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from fer.commands import reporting
+from fer.config import ExportConfig, checked
+from fer.errors import FerError
+from fer.evaluation import Evaluator
+from fer.terminal import say
+from fer.weights import SUFFIX, halved, open_run, save_weights
+
+
+@reporting()
+def export(plain: DictConfig) -> None:
+    """Write a run's best network into a file, measured on the validation split as it stands there."""
+    config = checked(plain, ExportConfig)
+    file = Path(config.file)
+    if file.suffix != SUFFIX:
+        raise FerError(f"file: '{file}' must end in {SUFFIX}")
+    original = open_run(Path(config.run))
+    run = halved(original)
+    # the copy to hand on does not know any more where this machine has the data
+    here = run._replace(config=replace(run.config, data=original.config.data))
+    result = Evaluator("val", config.accelerator, config.data_root).score(here)
+    accuracies = {view: scores.accuracy for view, scores in result.scores.items()}
+    run.trained.model.cpu()
+    save_weights(run, file, {"split": "val", "pictures": result.scores["plain"].count, "accuracy": accuracies})
+    say(f"{file}: {file.stat().st_size / 1e6:.1f} MB, {100 * accuracies['plain']:.2f} % on the validation split")
