@@ -7,7 +7,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from lightning.pytorch.utilities import rank_zero_only
 
-from fer.errors import FerError
+from fer.errors import FerError, first_line
 
 
 class ClaimedError(FerError):
@@ -25,8 +25,9 @@ def claimed(folder: Path) -> Iterator[None]:
 
     Raises:
         ClaimedError: If another process has claimed it.
+        FerError: If files cannot be locked there.
     """
-    if getattr(rank_zero_only, "rank", 0):  # which Lightning sets by the launcher's environment
+    if getattr(rank_zero_only, "rank", 0):  # as `fer.cluster.settle_rank` and Lightning have set it
         yield
         return
     path = folder / ".lock"
@@ -35,6 +36,10 @@ def claimed(folder: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise ClaimedError(f"another process is training in '{folder}'; wait until it ends") from error
+    except (OSError, NotImplementedError) as error:  # some network file systems
+        raise FerError(
+            f"'{folder}' lies where files cannot be locked ({first_line(error)}); choose another place with logs=path"
+        ) from error
     try:
         yield
     finally:

@@ -1,7 +1,7 @@
 """The LightningModule around every network: one shared step, metrics, optimiser and schedule."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, cast
 
 import lightning as L
@@ -73,6 +73,7 @@ class EmotionClassifier(L.LightningModule):
         self.replayed: Replayed | None = None
         self.learning: list[nn.Parameter] = []  # whose gradients a replay makes
         self.outputs: list[tuple[Tensor, Tensor]] = []
+        self._lr_factor: Callable[[int], float]
 
     def forward(self, faces: Tensor) -> Tensor:
         """Map faces, uint8 (N, 1, H, W), to float32 logits (N, C)."""
@@ -225,7 +226,8 @@ class EmotionClassifier(L.LightningModule):
             # all devices see equally many faces, so the mean of their figures is the figure of all
             self.log(f"train/{name}", figure, sync_dist=True)
         self.sums.zero_()
-        self.log("lr", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
+        # of the last step; the optimiser has that of the next one by now
+        self.log("lr", self.optim.lr * self._lr_factor(self.trainer.global_step - 1))
 
     def running(self) -> dict[str, float]:
         """Return loss and accuracy of the training epoch so far, for a progress bar."""
@@ -288,9 +290,9 @@ class EmotionClassifier(L.LightningModule):
         """Return the optimiser over what trains, with its schedule, a factor a step."""
         optimizer = self.new_optimizer()
         total = int(self.trainer.estimated_stepping_batches)
-        epochs = self.trainer.max_epochs or 1
-        warmup = round(self.optim.warmup_epochs * total / epochs)
-        schedule = LambdaLR(optimizer, lambda step: lr_factor(self.optim.schedule, step, total, warmup))
+        warmup = round(self.optim.warmup_epochs * total / (self.trainer.max_epochs or 1))
+        self._lr_factor = lambda step: lr_factor(self.optim.schedule, step, total, warmup)
+        schedule = LambdaLR(optimizer, self._lr_factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def new_optimizer(self) -> Optimizer:

@@ -4,6 +4,7 @@ import hashlib
 import io
 import logging
 import os
+import re
 import shutil
 import sys
 import traceback
@@ -16,7 +17,6 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.logging import RichHandler
@@ -25,6 +25,7 @@ from rich.markup import escape
 from fer.checkpoint import check_kept, read_checkpoint
 from fer.checks import validate
 from fer.claim import ClaimedError, claimed
+from fer.cluster import one_device, settle_rank
 from fer.config import TrainConfig, checked, explained
 from fer.data.datamodule import FaceDataModule
 from fer.errors import FerError
@@ -89,11 +90,9 @@ def run(command: Callable[[], Any], schema: type) -> int:
     handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False, show_level=False)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
     quieten()
-    sys.argv[1:] = [_at_home(argument) for argument in sys.argv[1:]]
+    sys.argv[1:] = [_readable(argument) for argument in sys.argv[1:]]
     failures.clear()
-    console.quiet = getattr(rank_zero_only, "rank", 0) > 0  # of a distributed training, one process speaks
-    if console.quiet:
-        logging.getLogger().setLevel(logging.ERROR)
+    _speak_as(settle_rank())
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file on Windows holds no letters but those of its code page
         sys.stdout.reconfigure(errors="replace")
     os.environ.pop(SWEEP, None)
@@ -109,13 +108,26 @@ def run(command: Callable[[], Any], schema: type) -> int:
     return 1 if failures else 0
 
 
-def _at_home(argument: str) -> str:
-    """Return `key=~/path` with the home folder in it: shells leave it as it is behind a key, and Hydra refuses it."""
+def _speak_as(rank: int) -> None:
+    """Have the first alone speak of the processes that train together."""
+    console.quiet = rank > 0
+    logging.getLogger().setLevel(logging.ERROR if rank > 0 else logging.INFO)
+
+
+def _readable(argument: str) -> str:
+    """Return `key=path` as Hydra can read it: with the home folder for ~, and quoted where it holds unusual signs."""
     key, equals, value = argument.partition("=")
-    if not value.startswith("~/"):
-        return argument
-    path = str(Path(value).expanduser())
-    return f"{key}{equals}'{path}'" if set(path) & set(" ,()[]{}=") and "'" not in path else f"{key}{equals}{path}"
+    home = value.startswith("~/")
+    if home:
+        value = str(Path(value).expanduser())
+    quotable = "'" not in value and not value.startswith(('"', "[", "{"))
+    # a list of values, an interpolation and a call, range(3) say, mean something to Hydra
+    told = not home and ("," in value or "${" in value or re.fullmatch(r"\w+\(.*\)", value))
+    unusual = not value.isascii() or value.startswith("\\\\") or set(value) & set(",()[]{}=")
+    if not (quotable and unusual) or told:
+        return f"{key}{equals}{value}"
+    last = "\\" * (len(value) - len(value.rstrip("\\")))  # before a quote they count double
+    return f"{key}{equals}'{value}{last}'"
 
 
 def _remove_hydras_record() -> None:
@@ -149,6 +161,7 @@ def _train_single(plain: DictConfig) -> None:
     if config.resume is not None:
         _resume(plain, Path(config.resume))
         return
+    _speak_as(settle_rank(config.trainer.devices))
     data = open_data(config)
     folder = single_folder(config)
     make_folder(folder)
@@ -168,8 +181,7 @@ def _train_job(plain: DictConfig, sweep: Path) -> None:
         validate(config)
         if config.resume is not None:
             raise FerError("resume: goes on with one run; leave out -m")
-        devices = config.trainer.devices
-        if devices not in (1, "1") and not (isinstance(devices, list) and len(devices) == 1):
+        if not one_device(config.trainer.devices):
             # the processes of several would each walk through the whole sweep
             raise FerError("trainer.devices: a sweep trains on one device, 1 or [number]; leave out -m for several")
         data = open_data(config)
@@ -229,6 +241,7 @@ def _resume(plain: DictConfig, folder: Path) -> None:
     for key in set(given) & set(MOVABLE):
         OmegaConf.update(known, key, OmegaConf.select(plain, key))
     config = checked(known, TrainConfig)
+    _speak_as(settle_rank(config.trainer.devices))
     metrics = read_metrics(folder)
     if metrics is not None and metrics["status"] == "finished":
         epochs = counted(metrics["epochs"], "epoch")

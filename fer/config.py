@@ -238,10 +238,16 @@ def explained(error: Exception, schema: type) -> Exception:
         known = f"choose one of {', '.join(error.options)}" if error.options else "there is none to choose"
         return FerError(f"{group}: '{name}' is unknown; {known}")
     if isinstance(error, OverrideParseException):
-        return FerError(f"the argument '{error.override}' cannot be read ({first_line(error)}); write key=value")
+        return FerError(
+            f"the argument '{error.override}' cannot be read ({first_line(error)}); write key=value, and a value that "
+            "holds unusual signs in quotes of its own, \"key='value'\""
+        )
     if isinstance(error, ConfigCompositionException):
         cause = error.__cause__
-        return explained(cause, schema) if isinstance(cause, OmegaConfBaseException) else FerError(first_line(error))
+        if isinstance(cause, OmegaConfBaseException):
+            return explained(cause, schema)
+        several = "; for one training after the other write -m before the settings, for a list key=[a,b]"
+        return FerError(first_line(error) + (several if "--multirun" in str(error) else ""))
     if isinstance(error, OmegaConfBaseException):
         key = getattr(error, "full_key", None)
         if isinstance(error, ConfigAttributeError | ConfigKeyError):

@@ -11,6 +11,7 @@ import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from fer.cluster import launcher
 from fer.errors import FerError, first_line
 
 Precision = Literal["bf16-mixed", "32-true"]
@@ -23,7 +24,13 @@ def root_device(accelerator: str, devices: Any = 1) -> torch.device:
         FerError: If there is no such device.
     """
     try:
-        trainer = L.Trainer(accelerator=accelerator, devices=devices, logger=False, enable_checkpointing=False)
+        trainer = L.Trainer(
+            accelerator=accelerator,
+            devices=devices,
+            logger=False,
+            enable_checkpointing=False,
+            plugins=launcher(devices),  # type: ignore[arg-type]  # a list is invariant
+        )
     except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
         raise FerError(
             f"accelerator '{accelerator}' with devices '{devices}' cannot be had here "

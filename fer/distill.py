@@ -1,6 +1,6 @@
 """Learning from trained networks: their opinion of every face joins the label (Hinton et al., 2015)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -88,13 +88,13 @@ def _opinion(model: nn.Module, faces: Tensor) -> Tensor:
     return logits.float().softmax(dim=1)
 
 
-def open_teacher(config: DistillConfig, classes: Sequence[str], digest: str) -> Teacher | None:
+def open_teacher(config: DistillConfig, classes: Sequence[str], data: Mapping[str, Any]) -> Teacher | None:
     """Open the teachers that a configuration names, if it names any.
 
     Args:
         config: The runs' folders or files of weights, and their share.
         classes: The student's classes in label order.
-        digest: Of the student's data.
+        data: What the student learns from, as `FaceDataModule.record` tells it.
 
     Raises:
         FerError: If a teacher cannot be opened or tells other classes apart.
@@ -106,7 +106,7 @@ def open_teacher(config: DistillConfig, classes: Sequence[str], digest: str) -> 
                 f"distill.teacher: {run.file} tells {', '.join(run.trained.classes)} apart, but the data hold "
                 f"{', '.join(classes)}; a teacher needs the same classes in the same order"
             )
-        warn_of_other_data("distill.teacher", run, digest)
+        warn_of_other_data("distill.teacher", run, data)
     if not opened:
         return None
     runs = [opened[path] for path in config.teachers]  # one that is named several times is asked so often

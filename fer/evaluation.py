@@ -119,7 +119,7 @@ class Evaluator:
         Raises:
             FerError: If the data are not what it was trained on.
         """
-        data, seen = self._read(run.config)
+        data, seen = self._read(run.config, run.record)
         check_data(run.file, run.record, data.digest, data.all_faces.source)
         model = run.trained.model.to(self.device)
         batches = (faces for faces, *_ in data.evaluation_dataloader(self.split))
@@ -194,10 +194,12 @@ class Evaluator:
         content = {**facts, **result.to_dict()}
         write_evaluation(evaluation, result.report.parent, content, result.faces, result.logits)
 
-    def _read(self, config: TrainConfig) -> _Reading:
+    def _read(self, config: TrainConfig, record: Mapping[str, Any]) -> _Reading:
         """Read the faces that a run means; those of the run before are returned where they are the same."""
+        builds = bool(record.get("start") or record.get("teacher"))  # on networks that may have seen what it left out
         data = replace(
             config.data,
+            exclude=None if builds else config.data.exclude,
             root=self.data_root or config.data.root,
             votes=None if self.data_root else config.data.votes,  # what moved with the faces lies there with them
             index=None if self.data_root else config.data.index,

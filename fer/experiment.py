@@ -10,21 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
+from rich import get_console
 
 from fer.build import build_model_for, class_weights, multiply_adds, plain_model, rebuild_model
 from fer.callbacks.average import ExponentialAverage
-from fer.callbacks.checkpoint import RunCheckpoint
+from fer.callbacks.checkpoint import RunCheckpoint, WholeCheckpoints
 from fer.callbacks.dashboard import Dashboard, log_hparams
 from fer.callbacks.history import History
-from fer.callbacks.progress import Throughput, TrainingBar
+from fer.callbacks.progress import EpochLines, Throughput, TrainingBar
 from fer.callbacks.stop import CleanStop, Patience
+from fer.checkpoint import read_checkpoint
 from fer.checks import MONITORS, validate
 from fer.classifier import EmotionClassifier
+from fer.cluster import launcher
 from fer.config import TrainConfig
 from fer.data.datamodule import FaceDataModule
 from fer.device import auto_precision, missed_gpu, root_device
@@ -99,7 +100,7 @@ class Experiment:
         else:
             model = build_model_for(config.model, len(classes), channels_last, self.data.source)
         start = None if self.resume else config.model.start
-        self.start = None if start is None else start_from(start, model, classes, self.data.digest)
+        self.start = None if start is None else start_from(start, model, classes, self.data.record)
         self.multiply_adds = multiply_adds(model, config.data.size, len(classes))
         model.remember()
         if config.trainer.compile:
@@ -111,7 +112,7 @@ class Experiment:
             class_weights(config.optim.class_weights, self.data.counts["after"]),
             plain_model(config.model, len(classes), channels_last),
             config.seed,
-            open_teacher(config.distill, classes, self.data.digest),
+            open_teacher(config.distill, classes, self.data.record),
             config.trainer.cuda_graphs and not config.trainer.compile,
         )
 
@@ -133,7 +134,9 @@ class Experiment:
         if config.patience is not None:
             callbacks.append(Patience(config.monitor, patience=config.patience, mode=MONITORS[config.monitor]))
         if config.progress_bar:
-            callbacks.append(TrainingBar(self.throughput))
+            terminal = get_console()
+            drawn = terminal.is_terminal or terminal.is_jupyter
+            callbacks.append(TrainingBar(self.throughput) if drawn else EpochLines(self.history))
         try:
             device = root_device(config.accelerator, config.devices)
             if config.accelerator == "auto" and missed_gpu(device):
@@ -147,14 +150,13 @@ class Experiment:
                 gradient_clip_val=config.gradient_clip,
                 logger=self.logger,
                 callbacks=callbacks,
-                enable_progress_bar=config.progress_bar,
+                enable_progress_bar=any(isinstance(callback, TrainingBar) for callback in callbacks),
                 enable_model_summary=False,
                 num_sanity_val_steps=0,
                 log_every_n_steps=50,
                 use_distributed_sampler=False,  # EpochBatches shares out by itself
                 default_root_dir=self.folder,
-                # a job that SLURM starts again would begin in a new folder with the old one's state
-                plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None,
+                plugins=[WholeCheckpoints(), *(launcher(config.devices) or ())],
             )
         except (ValueError, TypeError, RuntimeError, ImportError, MisconfigurationException) as error:
             raise FerError(f"trainer: {first_line(error)}") from error
@@ -188,7 +190,7 @@ class Experiment:
         if self.config.data.exclude is not None and not (self.folder / EXCLUDED).is_file():
             shutil.copyfile(self.config.data.exclude, self.folder / EXCLUDED)
         device = self.trainer.strategy.root_device
-        record = environment(self.config.seed, self.data.digest, self.data.all_faces.source, device)
+        record = environment(self.config.seed, self.data.record, device)
         if self.classifier.teacher is not None:
             record["teacher"] = self.classifier.teacher.record
         if self.start is not None:
@@ -233,7 +235,7 @@ class Experiment:
         """Evaluate the checkpoint that validation chose: the one time, if any, that a run sees the test split."""
         self.trainer.loggers = []  # the charts show training alone; what it came to stands in HPARAMS
         # only the weights: given the checkpoint's path, Lightning would also set the history back to its epoch
-        best = torch.load(self.best.best_model_path, map_location="cpu", weights_only=True)
+        best = read_checkpoint(Path(self.best.best_model_path), self.config.model)
         self.classifier.load_state_dict(best["state_dict"])
         self.best_epoch = int(best["epoch"]) + 1
         options: Any = {"datamodule": self.data, "verbose": False}

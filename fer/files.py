@@ -4,7 +4,8 @@ import csv
 import hashlib
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -15,9 +16,16 @@ def sha256(path: Path) -> str:
 
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file, text as UTF-8, in one step: whoever reads it sees the old file or the new one."""
+    with drafted(path) as draft:
+        draft.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def drafted(path: Path) -> Iterator[Path]:
+    """Give a place beside a file to write to, which then takes the file's, unless the writing fails."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_bytes(content.encode() if isinstance(content, str) else content)
+        yield draft
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)

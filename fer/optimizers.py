@@ -60,7 +60,7 @@ def lr_factor(schedule: str, step: int, total: int, warmup: int) -> float:
         schedule: "cosine" and "linear" fall to zero at `total`, "constant" stays.
         step: Steps done.
         total: Steps of the whole training.
-        warmup: Steps over which the rate rises linearly from zero.
+        warmup: Steps over which the rate rises linearly, to 1 in the last of them.
     """
     if step < warmup:
         return (step + 1) / warmup

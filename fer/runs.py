@@ -190,7 +190,7 @@ def overrides() -> list[str]:
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
 
 
-def environment(seed: int, digest: str, source: str, device: torch.device) -> dict[str, Any]:
+def environment(seed: int, data: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
     """Return what a result depends on besides the configuration."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
@@ -203,7 +203,7 @@ def environment(seed: int, digest: str, source: str, device: torch.device) -> di
         "commit": git_commit(),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "overrides": overrides(),
-        "data": {"source": source, "digest": digest},
+        "data": dict(data),
         "hardware": hardware(device),
         "versions": versions,
         "started": datetime.now().isoformat(timespec="seconds"),

@@ -18,7 +18,7 @@ class Growing(Protocol):
         """Return a state of this network's with which it computes what `other` computes; ValueError if none does."""
 
 
-def start_from(path: str, model: FaceModel, classes: Sequence[str], digest: str) -> dict[str, Any]:
+def start_from(path: str, model: FaceModel, classes: Sequence[str], data: Mapping[str, Any]) -> dict[str, Any]:
     """Give a model the weights of a trained one.
 
     Where the classes differ, the last layer, which tells them apart, keeps its random start.
@@ -27,7 +27,7 @@ def start_from(path: str, model: FaceModel, classes: Sequence[str], digest: str)
         path: The folder of a run, or a file of weights.
         model: What is about to be trained: the same network, or one that grows from that.
         classes: The model's classes in label order.
-        digest: Of the data that it is to be trained on.
+        data: What it is to be trained on, as `FaceDataModule.record` tells it.
 
     Returns:
         What a run notes of where it started.
@@ -47,7 +47,7 @@ def start_from(path: str, model: FaceModel, classes: Sequence[str], digest: str)
     except (RuntimeError, ValueError) as error:
         name = run.trained.name
         raise FerError(f"model.start: the weights in {run.file} ({name}) do not fit: {one_line(error)}") from error
-    warn_of_other_data("model.start", run, digest)
+    warn_of_other_data("model.start", run, data)
     return origin(run)
 
 

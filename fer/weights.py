@@ -87,18 +87,24 @@ def origin(run: TrainedRun) -> dict[str, Any]:
     return {"name": run.trained.name, "file": run.file.name, "sha256": sha256(run.file)}
 
 
-def warn_of_other_data(key: str, run: TrainedRun, digest: str) -> None:
-    """Say so where a trained network learned from other data than those with this digest."""
-    data = run.record.get("data")
-    learned = data.get("digest") if isinstance(data, dict) else None
-    if learned != digest:
+def warn_of_other_data(key: str, run: TrainedRun, data: Mapping[str, Any]) -> None:
+    """Say so where a trained network learned from other data than these, which `FaceDataModule.record` describes."""
+    learned = run.record.get("data")
+    learned = learned if isinstance(learned, dict) else {}
+    if learned.get("digest") != data["digest"]:
         log.warning(
             "%s: %s learned from other data (%s) than these (%s); had it seen pictures that validate or test here, the "
             "scores would be worth nothing.",
             key,
             run.file,
-            learned or "unknown",
-            digest,
+            learned.get("digest") or "unknown",
+            data["digest"],
+        )
+    elif data["exclude"] is not None and learned.get("exclude") != data["exclude"]:
+        log.warning(
+            "%s: %s did not leave out what data.exclude names; what it has seen of that, this run knows from it.",
+            key,
+            run.file,
         )
 
 
@@ -166,8 +172,9 @@ def _portable(config: TrainConfig) -> TrainConfig:
 def _without_paths(run: TrainedRun) -> dict[str, Any]:
     kept = ("seed", "commit", "hardware", "versions", "teacher", "start", "weights")
     record = {key: run.record[key] for key in kept if key in run.record}
-    digest = run.record.get("data", {}).get("digest")
-    return {**record, "data": {"source": run.config.data.name, "digest": digest}}
+    data = run.record.get("data", {})
+    told = {key: data[key] for key in ("digest", "exclude") if key in data}
+    return {**record, "data": {"source": run.config.data.name, **told}}
 
 
 def _content(path: Path) -> dict[str, Any]:

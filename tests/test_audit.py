@@ -153,6 +153,34 @@ def test_training_leaves_out_what_the_list_names(
     assert metrics["data"]["excluded"] == 3
 
 
+def test_what_a_start_has_seen_is_not_unseen(
+    findings: tuple[Path, dict[str, Any]], spoilt: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, _, *others = quick(spoilt)
+    arguments = ("data=fer2013", f"data.root={spoilt}", *others, "data.oversample.enabled=false")
+    assert call("train.py", *arguments, "logs=first").status == 0
+    (first,) = Path("first/cnn10").iterdir()
+    list_ = f"data.exclude={findings[0] / 'exclude.csv'}"
+    told = call("train.py", *arguments, list_, f"model.start={first}", "logs=second")
+    assert told.status == 0, told.err
+    assert "did not leave out what data.exclude names" in caplog.text
+    (second,) = Path("second/cnn10").iterdir()
+    assert call("evaluate.py", f"run={second}").status == 0
+    scores = json.loads((second / "evaluation/test/metrics.json").read_text())
+    assert (scores["count"], scores["leak_free"]["plain"]["count"]) == (49, 48)
+    caplog.clear()
+    assert call("train.py", *arguments, list_, f"model.start={second}", "logs=third").status == 0
+    assert "did not leave out" not in caplog.text
+
+
+def test_a_list_leaves_something_to_learn(tiny_folder: Path) -> None:
+    names = sorted(path.relative_to(tiny_folder).as_posix() for path in (tiny_folder / "train/disgust").iterdir())
+    Path("list.csv").write_text("\n".join(["picture", *(name for name in names if "Training" in name)]))
+    _, _, *others = quick(tiny_folder)
+    told = call("train.py", "data=fer2013", f"data.root={tiny_folder}", "data.exclude=list.csv", *others)
+    refused(told, "data.exclude: without what 'list.csv' names", "no training picture of disgust")
+
+
 def test_what_was_left_out_is_found_no_more(findings: tuple[Path, dict[str, Any]], spoilt: Path) -> None:
     arguments = ("data=fer2013", f"data.root={spoilt}", "labels=false", "folder=after")
     told = call("fer/audit/__main__.py", *arguments, f"data.exclude={findings[0] / 'exclude.csv'}")

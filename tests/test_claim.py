@@ -1,5 +1,6 @@
 """Two processes and one run's folder."""
 
+import errno
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fer.claim import ClaimedError, claimed
+from fer.errors import FerError
 from fer.runs import read_metrics
 from tests.conftest import ROOT, Sweep, call, refused, run_of
 
@@ -46,6 +48,18 @@ def test_a_process_that_is_killed_gives_up_its_claim() -> None:
         with claimed(folder):
             assert list(folder.iterdir())
     assert not list(folder.iterdir())
+
+
+def test_a_place_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fer.claim.FileLock.acquire", no_locks)
+    with (
+        pytest.raises(FerError, match=r"files cannot be locked \(.*No locks available\); .*logs=path"),
+        claimed(tmp_path),
+    ):
+        pass
 
 
 def test_a_sweep_leaves_to_another_process_what_that_is_training(

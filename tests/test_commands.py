@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from torchvision.models import MobileNet_V2_Weights
 
+from fer.callbacks.history import read_rows
+from fer.commands import _readable
 from fer.data.faces import Faces
 from fer.runs import read_metrics, remove_empty
 from tests.conftest import Sweep, call, command, quick, refused, run_of
@@ -68,6 +71,49 @@ def test_the_home_folder_is_found_behind_a_key(
     arguments = [text for text in quick(tiny_folder) if not text.startswith("data.root")]
     told = call("train.py", *arguments, "data.root=~/faces", "trainer.test=false")
     assert told.status == 0, told.err
+
+
+@pytest.mark.parametrize(
+    ("argument", "read"),
+    [
+        ("data.root=C:\\Users\\José\\fer2013", r"C:\Users\José\fer2013"),
+        ("data.root=archive (1).zip", "archive (1).zip"),
+        (r"data.root=\\nas\faces", r"\\nas\faces"),
+        ("data.root=Gesichter für\\", "Gesichter für\\"),
+        ("data.root=a=b", "a=b"),
+        ("data.root=plain/path", "plain/path"),
+    ],
+)
+def test_paths_are_read_as_they_are_written(argument: str, read: str) -> None:
+    (override,) = OverridesParser.create().parse_overrides([_readable(argument)])
+    assert override.value() == read
+
+
+@pytest.mark.parametrize(
+    "argument", ["model=cnn10,cnn12", "seed=range(3)", "x=[é,b]", "x={é: b}", "x='é'", "--cfg", "x=${y}(é)"]
+)
+def test_what_means_something_to_hydra_is_left_as_it_is(argument: str) -> None:
+    assert _readable(argument) == argument
+
+
+def test_a_sweep_without_its_option_is_told_of_it() -> None:
+    refused(call("train.py", "model=cnn10,cnn12"), "model=cnn10,cnn12", "write -m before the settings")
+
+
+def test_a_log_file_has_a_line_for_each_epoch(
+    tiny_folder: Path, no_dashboard: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    arguments = [text for text in quick(tiny_folder) if not text.startswith("trainer.")]
+    with caplog.at_level(logging.INFO):
+        assert call("train.py", *arguments, "trainer.max_epochs=2", "trainer.test=false").status == 0
+    lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("Epoch ")]
+    (run,) = Path("logs/cnn10").iterdir()
+    rows = read_rows(run / "metrics.csv")
+    pattern = "Epoch {0:.0f}/2: train {1:.2f} %, val {2:.2f} %, {3:.0f} images/s, "
+    figures = [(row["epoch"], 100 * row["train/acc"], 100 * row["val/acc"], row["images_per_s"]) for row in rows]
+    for line, of_epoch in zip(lines, figures, strict=True):
+        assert line.startswith(pattern.format(*of_epoch))
+    assert lines[1].endswith(" 0:00 left")
 
 
 def test_failures_of_one_command_are_not_the_next_ones() -> None:

@@ -5,6 +5,7 @@ import logging
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,7 +16,7 @@ from fer.device import low_precision
 from fer.errors import FerError
 from fer.labels import EMOTIONS
 from fer.weights import open_run
-from tests.conftest import Sweep, call, refused, run_of
+from tests.conftest import Sweep, call, quick, refused, run_of
 
 
 @pytest.fixture
@@ -81,6 +82,23 @@ def test_the_data_of_its_training_are_no_other_data(
         caplog.clear()
         assert call("evaluate.py", "run=run", f"others=[{tiny_folder}]", f"split={split}").status == 0
         assert caplog.text.count("this is no score on other data") == said
+
+
+def test_another_division_of_its_data_is_no_other_data(tiny_faces: Faces, caplog: pytest.LogCaptureFixture) -> None:
+    """Drawn splits, of which those of the evaluation are others: it reads a class more than the training did."""
+    root = Path("faces").resolve()
+    for number, (image, label) in enumerate(zip(tiny_faces.images, tiny_faces.labels, strict=True)):
+        folder = root / tiny_faces.classes[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / f"{number}.png"), image)
+    shutil.copytree(root / "sad", root / "contempt")
+    _, _, *others = quick(root)
+    arguments = ("data=folder", f"data.root={root}", "data.extra_classes=drop", *others)
+    assert call("train.py", *arguments, "trainer.test=false").status == 0
+    (run,) = Path("logs/cnn10").iterdir()
+    caplog.clear()
+    assert call("evaluate.py", f"run={run}", f"others=[{root}]").status == 0
+    assert caplog.text.count("this is no score on other data") == 1
 
 
 def test_folders_of_the_same_name_are_told_apart(other: Path, tiny_sweep: Sweep) -> None:

@@ -160,7 +160,7 @@ def test_a_run_goes_on_with_its_own_teacher_alone(tiny_sweep: Sweep, tiny_folder
 def test_a_teacher_of_other_data_is_told_of(tiny_sweep: Sweep, caplog: pytest.LogCaptureFixture) -> None:
     config = DistillConfig(str(run_of(tiny_sweep, "cnn10")))
     with caplog.at_level(logging.WARNING):
-        assert open_teacher(config, EMOTIONS, "another") is not None
+        assert open_teacher(config, EMOTIONS, {"digest": "another", "exclude": None}) is not None
     assert "learned from other data" in caplog.text
 
 
@@ -181,5 +181,5 @@ def test_a_teacher_that_is_none(arguments: list[str], words: list[str], tiny_fol
 def test_a_teacher_of_other_classes(tiny_sweep: Sweep) -> None:
     teacher = str(run_of(tiny_sweep, "cnn10"))
     with pytest.raises(FerError, match="same classes in the same order") as error:
-        open_teacher(DistillConfig(teacher), EMOTIONS[::-1], "")
+        open_teacher(DistillConfig(teacher), EMOTIONS[::-1], {"digest": "", "exclude": None})
     assert str(error.value).startswith("distill.teacher: ")

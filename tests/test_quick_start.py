@@ -27,7 +27,6 @@ def test_the_first_command_learns_emotions() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="signals to groups of processes are POSIX's")
 def test_two_processes_train_together_and_write_once() -> None:
     two = ("trainer.accelerator=cpu", "trainer.devices=2", "trainer.progress_bar=true")
     result = command("train.py", "model=cnn10", "model.network.width=0.25", "trainer.max_epochs=1", *two, timeout=200)
@@ -48,7 +47,9 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 @pytest.mark.slow
-def test_two_processes_stop_together() -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="signals to groups of processes are POSIX's")
+@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
+def test_two_processes_stop_together(told: signal.Signals) -> None:
     small = ("model=cnn10", "model.network.width=0.25", "trainer.max_epochs=500", "trainer.progress_bar=false")
     two = ("trainer.accelerator=cpu", "trainer.devices=2")
     order = [sys.executable, "-c", WATCHFUL, str(ROOT / "train.py"), *small, *two]
@@ -59,7 +60,7 @@ def test_two_processes_stop_together() -> None:
             assert training.poll() is None and time.monotonic() < deadline
             time.sleep(0.2)
         time.sleep(1.3)  # into the middle of an epoch
-        os.killpg(training.pid, signal.SIGINT)  # as a terminal does
+        os.killpg(training.pid, told)  # as a terminal does, and a batch system
         said, _ = training.communicate(timeout=120)
         assert training.returncode == 130
     finally:

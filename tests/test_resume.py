@@ -13,7 +13,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from fer.callbacks.checkpoint import RunCheckpoint
+from fer.callbacks.checkpoint import RunCheckpoint, WholeCheckpoints
 from fer.experiment import InterruptedRunError
 from tests.conftest import Sweep, call, composed, refused, run_of
 from tests.test_experiment import FROZEN, SMALL, assert_same, experiment, weights
@@ -219,12 +219,36 @@ def test_a_run_goes_on_without_the_weights_that_it_began_with(tiny_folder: Path)
     assert experiment(config, tiny_folder, "stopped", resume=True).run()["epochs"] == 2
 
 
-def test_slurm_restarts_nothing_by_itself(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ("NTASKS", "NTASKS_PER_NODE", "PROCID", "LOCALID", "NODEID", "JOB_ID")
-    for name, value in zip(names, ("1", "1", "0", "0", "0", "7"), strict=True):
-        monkeypatch.setenv(f"SLURM_{name}", value)
-    monkeypatch.setenv("SLURM_JOB_NAME", "faces")
-    run = experiment(composed(*SMALL), tiny_folder, "run")
-    connector: Any = run.trainer._accelerator_connector
-    assert connector.cluster_environment.auto_requeue is False
-    assert Path(run.trainer.default_root_dir).name == "run"
+def test_a_best_network_from_behind_the_point_of_the_resume_is_forgotten(tiny_folder: Path) -> None:
+    stopped = experiment(composed(*SMALL), tiny_folder, "run")
+    stopped.trainer.callbacks.insert(0, StopAt(8))  # type: ignore[attr-defined]
+    with pytest.raises(InterruptedRunError):
+        stopped.run()
+    for name, change in (("best.ckpt", {"global_step": 1000}), ("last.ckpt", {})):
+        # as if a kill had come behind an epoch whose last checkpoint was left out, and which was the best
+        checkpoint = torch.load(f"run/{name}", weights_only=True)
+        for state in checkpoint["callbacks"].values():
+            if isinstance(state, dict) and state.get("monitor"):
+                state.update(best_model_score=torch.tensor(1.0), best_k_models={"run/best.ckpt": torch.tensor(1.0)})
+        torch.save(checkpoint | change, f"run/{name}")
+    metrics = experiment(composed(*SMALL), tiny_folder, "run", resume=True).run()
+    kept = torch.load("run/best.ckpt", weights_only=True)
+    assert kept["global_step"] < 1000
+    assert metrics["best_epoch"] == kept["epoch"] + 1
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "last.ckpt"
+    WholeCheckpoints().save_checkpoint({"epoch": 1}, path)
+
+    def full(checkpoint: dict[str, Any], place: Path) -> None:
+        place.write_bytes(b"half of it")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("fer.callbacks.checkpoint.torch.save", full)
+    with pytest.raises(OSError, match="No space"):
+        WholeCheckpoints().save_checkpoint({"epoch": 2}, path)
+    assert torch.load(path, weights_only=True) == {"epoch": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]

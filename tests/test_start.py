@@ -36,7 +36,7 @@ def test_a_network_starts_as_the_shallower_one_that_it_grows_from(model: str, ti
     folder = run_of(tiny_sweep, "cnn10")
     network = built(model, "model.network.width=0.25")
     before = logits(network)
-    record = start_from(str(folder), network, EMOTIONS, "another")
+    record = start_from(str(folder), network, EMOTIONS, {"digest": "another", "exclude": None})
     known = logits(open_run(folder).trained.model)
     assert torch.allclose(logits(network), known, atol=1e-5)
     assert not torch.allclose(before, known, atol=1e-2)
@@ -51,7 +51,7 @@ def test_other_classes_are_told_apart_anew(tiny_sweep: Sweep) -> None:
     for classes in (EMOTIONS_WITH_CONTEMPT, EMOTIONS[::-1]):
         network = built("cnn10", "model.network.width=0.25", classes=len(classes))
         head = {name: value.clone() for name, value in network.network.head.state_dict().items()}  # type: ignore[union-attr]
-        start_from(folder, network, classes, "another")
+        start_from(folder, network, classes, {"digest": "another", "exclude": None})
         state = network.network.state_dict()
         assert all(torch.equal(state[f"head.{name}"], value) for name, value in head.items())
         trained = open_run(Path(folder)).trained.model.network.state_dict()
@@ -97,7 +97,7 @@ def test_a_backbone_is_freed_behind_a_trained_head() -> None:
 )
 def test_weights_that_do_not_fit(source: str, model: tuple[str, ...], words: str, tiny_sweep: Sweep) -> None:
     with pytest.raises(FerError, match=words) as caught:
-        start_from(str(run_of(tiny_sweep, source)), built(*model), EMOTIONS, "")
+        start_from(str(run_of(tiny_sweep, source)), built(*model), EMOTIONS, {"digest": "", "exclude": None})
     assert str(caught.value).startswith("model.start: ")
     assert len(str(caught.value)) < 600
 

@@ -19,8 +19,10 @@ class ExponentialAverage(WeightAveraging):
     too, so that a resumed run goes on as if it had not stopped.
 
     Args:
-        decay: Share of the old mean that one step keeps; 0.999 averages over about the last thousand steps. At the
-            start it is lower, so that the mean does not hold on to random weights.
+        decay: Share of the old mean that one step keeps at most; 0.999 averages over the last thousand steps. Before
+            step 9 / (1 - decay) it is lower, a mean over the last ninth of the steps so far, which does not hold on to
+            the weights of the start. Trainings shorter than that never come to this decay, and a higher one changes
+            nothing.
     """
 
     def __init__(self, decay: float) -> None:

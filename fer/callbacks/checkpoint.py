@@ -5,11 +5,27 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from fer.classifier import DivergedError
+from fer.files import drafted
 
 SHARE = 0.05  # of the training's time that writing `last.ckpt` may take
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes checkpoints beside those that they replace.
+
+    Lightning writes them to the system's folder for temporary files and moves them. From another disk that is a copy
+    over the old one, of which a kill or a full disk would leave nothing whole.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a checkpoint in one step."""
+        with drafted(Path(path)) as draft:
+            torch.save(checkpoint, draft)
 
 
 class RunCheckpoint(ModelCheckpoint):
@@ -27,6 +43,21 @@ class RunCheckpoint(ModelCheckpoint):
     _written = 0.0
     _cost = 0.0
     _writing = False
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Forget a best network from behind the point that a killed run goes on from.
+
+        What comes after that is trained again, on a GPU not quite as before, and the network that was best before it is
+        overwritten.
+        """
+        super().on_train_start(trainer, pl_module)
+        best = Path(self.best_model_path)
+        if self.monitor is None or not best.is_file():
+            return
+        if torch.load(best, map_location="cpu", weights_only=True, mmap=True)["global_step"] > trainer.global_step:
+            self.best_k_models.clear()
+            self.best_model_path = self.kth_best_model_path = ""
+            self.best_model_score = None
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the epoch's checkpoint where it is due."""

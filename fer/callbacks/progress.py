@@ -1,14 +1,18 @@
 """The progress bar, and the speed that it shows."""
 
+import logging
 import time
 from typing import Any, cast
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.callbacks import Callback, Checkpoint, RichProgressBar
 from lightning.pytorch.callbacks.progress.rich_progress import RichProgressBarTheme
 
+from fer.callbacks.history import History
 from fer.classifier import EmotionClassifier
+
+log = logging.getLogger(__name__)
 
 Shown = dict[str, int | str | float | dict[str, float]]
 
@@ -103,6 +107,33 @@ class TrainingBar(RichProgressBar):
             # batches of this epoch that were trained on before the run was resumed have taken no time here
             shown["left"] = clock(max(0, left) * self.throughput.seconds / self.throughput.batches)
         return shown
+
+
+class EpochLines(Checkpoint):
+    """Logs a line for each epoch, where there is no terminal to draw a bar in: in a notebook's shell or a log file.
+
+    A checkpoint callback, as `fer.callbacks.history.History` is, so that it comes behind that.
+
+    Args:
+        history: The epochs' figures.
+    """
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log what came of the epoch, and how long the others will take."""
+        row, epochs = self.history.rows[-1], cast(int, trainer.max_epochs)
+        left = (epochs - row["epoch"]) * row["seconds"] / row["epoch"]
+        log.info(
+            "Epoch %d/%d: train %.2f %%, val %.2f %%, %.0f images/s, %s left",
+            row["epoch"],
+            epochs,
+            100 * row["train/acc"],
+            100 * row["val/acc"],
+            row.get("images_per_s", 0.0),
+            clock(left),
+        )
 
 
 def clock(seconds: float) -> str:

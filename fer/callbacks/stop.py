@@ -1,4 +1,4 @@
-"""Ctrl-C between two batches, so that the last checkpoint holds a whole step."""
+"""Ctrl-C and SIGTERM between two batches, so that the last checkpoint holds a whole step."""
 
 import logging
 import signal
@@ -27,12 +27,15 @@ class CleanStop(Callback):
 
     def __init__(self) -> None:
         self.requested = False
-        self._previous: Any = None
+        self._previous: dict[signal.Signals, Any] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take over the signal; only the main thread may."""
+        """Take over the signals; only the main thread may."""
         if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._request)
+            taken = [signal.SIGINT]
+            if trainer.world_size > 1:  # Lightning's own handler has the processes talk, wherever each of them is
+                taken.append(signal.SIGTERM)
+            self._previous = {number: signal.signal(number, self._request) for number in taken}
 
     def _request(self, signum: int, frame: FrameType | None) -> None:
         if self.requested:
@@ -48,7 +51,7 @@ class CleanStop(Callback):
             raise KeyboardInterrupt
 
     def wanted(self, trainer: L.Trainer) -> bool:
-        """Return whether Ctrl-C was pressed; for several processes, which must all ask, in any of them."""
+        """Return whether a stop was asked for; for several processes, which must all ask, in any of them."""
         if trainer.world_size > 1:  # the signal reaches several processes between different batches
             return trainer.strategy.reduce_boolean_decision(self.requested, all=False)
         return self.requested
@@ -65,7 +68,7 @@ class CleanStop(Callback):
             watched.clear()
 
     def restore(self) -> None:
-        """Give the signal back; not before the last checkpoint is saved, which one more Ctrl-C would cut short."""
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
-            self._previous = None
+        """Give the signals back; not before the last checkpoint is saved, which one more Ctrl-C would cut short."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}

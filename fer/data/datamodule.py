@@ -2,6 +2,7 @@
 
 import logging
 import multiprocessing
+import os
 import signal
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,6 +26,7 @@ from fer.data.options import ReadOptions
 from fer.data.sources import GET_FER2013, announce, looked_for, read_source
 from fer.device import cpu_cores
 from fer.errors import FerError
+from fer.files import sha256
 
 FEW_STEPS = 4  # an epoch, below which a small data set is hardly learned in the usual number of epochs
 
@@ -100,9 +102,23 @@ class FaceDataModule(L.LightningDataModule):
             kept = excluded(faces, Path(self.config.exclude).expanduser(), self.source == "ferplus")
             self.excluded = len(faces) - len(kept)
             log.info("Left out of training: %d pictures that %s names", self.excluded, self.config.exclude)
+            try:
+                check_learnable(kept)
+            except FerError as error:
+                raise FerError(f"data.exclude: without what '{self.config.exclude}' names, {error}") from error
             faces = kept
         announce(faces)
         self._all = faces
+
+    @property
+    def record(self) -> dict[str, str | None]:
+        """What a run's record says of the data: source, digest, and the SHA-256 of the list of what was left out."""
+        exclude = self.config.exclude
+        return {
+            "source": self.all_faces.source,
+            "digest": self.digest,
+            "exclude": None if exclude is None else sha256(Path(exclude).expanduser()),
+        }
 
     def prepare_data(self) -> None:
         """Read the source, and write the oversampled training folder unless it is there."""
@@ -146,6 +162,8 @@ class FaceDataModule(L.LightningDataModule):
         trainer = self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         faces = self.faces["train"]
+        if len(faces) // world_size < 2:
+            raise FerError(f"{faces.source} has {len(faces)} training faces: batch norm needs two on each device")
         batches = EpochBatches(len(faces), self.config.batch_size, self.seed, True, rank, world_size)
         if len(batches) < FEW_STEPS and rank == 0:
             log.warning(
@@ -187,7 +205,7 @@ class FaceDataModule(L.LightningDataModule):
             pin_memory=self._on_gpu(),
             persistent_workers=count > 0,
             prefetch_factor=4 if count else None,
-            worker_init_fn=_leave_ctrl_c_to_the_training if count else None,
+            worker_init_fn=_leave_signals_to_the_training if count else None,
         )
 
     def _on_gpu(self) -> bool:
@@ -217,6 +235,8 @@ class FaceDataModule(L.LightningDataModule):
         self._resume_at = (state_dict["epoch"], state_dict["batches_done"])
 
 
-def _leave_ctrl_c_to_the_training(worker: int) -> None:
-    """Keep a worker alive: a terminal sends the signal to all processes, and the training stops between batches."""
+def _leave_signals_to_the_training(worker: int) -> None:
+    """Keep a worker alive: terminals and batch systems signal to a whole group, and the training stops by itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "setpgid"):  # not on Windows
+        os.setpgid(0, 0)

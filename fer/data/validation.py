@@ -160,7 +160,7 @@ def _held(total: NDArray[np.int64], fraction: float) -> NDArray[np.float64]:
 
 def _wanted(total: NDArray[np.int64], fraction: float) -> NDArray[np.float64]:
     """Return the pictures of each class that each split is to have: (splits, C); a few, where there are but few."""
-    held = np.where(total >= 3, np.maximum(np.round(total * fraction), 1), 0)
+    held = np.where(total >= 3, np.clip(np.round(total * fraction), 1, np.maximum((total - 1) // 2, 1)), 0)
     wanted = np.stack([held] * len(SPLITS)).astype(np.float64)
     wanted[_TRAIN] = total - 2 * held
     return wanted

@@ -32,7 +32,7 @@ class Amounts(NamedTuple):
     offset: Numbers
 
     def matrices(self, height: int, width: int) -> Numbers:
-        """Return the maps from where a pixel comes to to where it came from, as OpenCV takes them, (N, 2, 3)."""
+        """Return the maps from where a pixel came from to where it comes to, as OpenCV takes them, (N, 2, 3)."""
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         x, y = (width - 1) / 2, (height - 1) / 2
         (wide, tall), (across, down) = self.scale.T, self.offset.T

@@ -114,6 +114,11 @@ def test_a_division_does_not_depend_on_names(tmp_path: Path) -> None:
     assert read_faces(tmp_path / "a").digest() == read_faces(tmp_path / "b").digest()
 
 
+def test_a_few_pictures_are_shared_by_all_splits(tmp_path: Path) -> None:
+    write_classes(tmp_path, EMOTIONS, count=4)
+    assert counts(read_faces(tmp_path, ReadOptions(val_fraction=0.4))) == [[2] * 7, [1] * 7, [1] * 7]
+
+
 def test_half_for_validation_leaves_nothing_to_learn(tmp_path: Path) -> None:
     write_classes(tmp_path, EMOTIONS)
     assert "data.val_fraction: 0.5" in refusal(tmp_path, ReadOptions(val_fraction=0.5))

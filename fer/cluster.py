@@ -1,0 +1,60 @@
+"""Which processes train together: SLURM starts tasks that do, and tasks that each train for themselves."""
+
+import os
+from typing import Any
+
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.pytorch.utilities import rank_zero_only
+
+from fer.errors import FerError
+
+
+def one_device(devices: Any) -> bool:
+    """Return whether `trainer.devices` means a single device."""
+    return devices in (1, "1") or (isinstance(devices, list) and len(devices) == 1)
+
+
+def launcher(devices: Any) -> list[ClusterEnvironment] | None:
+    """Return what Lightning is to take the processes of a training from; None where it finds out by itself.
+
+    In a job of SLURM, Lightning alone would take all its tasks for one training, also for devices=1, and where there
+    is one task for several devices would leave all but the first idle.
+
+    Args:
+        devices: `trainer.devices`.
+
+    Raises:
+        FerError: If there are neither as many tasks as devices nor one.
+    """
+    if not SLURMEnvironment.detect():
+        return None
+    if not _tasks_train_together(devices):
+        return [LightningEnvironment()]
+    tasks = int(os.environ["SLURM_NTASKS"])
+    count = len(devices) if isinstance(devices, list) else int(devices)
+    if count not in (-1, tasks):
+        raise FerError(
+            f"trainer.devices: {devices} devices, but SLURM has {tasks} tasks here; start it with "
+            f"srun --ntasks-per-node={count}, or as one task, which starts the other processes by itself"
+        )
+    try:
+        # a job that SLURM starts again would begin in a new folder with the old one's state
+        return [SLURMEnvironment(auto_requeue=False)]
+    except RuntimeError as error:  # --ntasks, which may spread the tasks over nodes
+        raise FerError(
+            f"trainer.devices: SLURM was given --ntasks={tasks}; give --ntasks-per-node={tasks} instead"
+        ) from error
+
+
+def settle_rank(devices: Any = 1) -> int:
+    """Return this process's number among those that train together, and tell Lightning, which reads SLURM's."""
+    if SLURMEnvironment.detect() and "LOCAL_RANK" not in os.environ:
+        rank = int(os.environ.get("SLURM_PROCID", 0)) if _tasks_train_together(devices) else 0
+        rank_zero_only.rank = rank  # type: ignore[attr-defined]  # which Lightning sets too
+    return getattr(rank_zero_only, "rank", 0)
+
+
+def _tasks_train_together(devices: Any) -> bool:
+    return not one_device(devices) and int(os.environ["SLURM_NTASKS"]) > 1
