@@ -19,7 +19,7 @@ from fer.data.readers import LISTERS, located, read_found
 from fer.data.trees import FolderTree
 from fer.errors import FerError
 
-FORMAT = 4
+FORMAT = 5
 """To be raised whenever the readers give something else for the same files."""
 
 _ARRAYS = ("images", "labels", "splits")

@@ -15,7 +15,6 @@ from fer.data.options import ReadOptions
 from fer.data.pictures import (
     Pictures,
     decode,
-    fingerprint,
     left_out_note,
     or_skipped,
     resized_note,
@@ -155,25 +154,24 @@ def _file(path: str | None, where: str) -> bytes:
 
 
 def _decoded(kept: list[tuple[_Picture, int]], name: str, options: ReadOptions, broken: list[str]) -> Pictures:
-    images, sound, resized = [], [], 0
+    found, sound = [], []
     for picture, label in with_progress(kept, len(kept), "Decoding pictures"):
         try:
-            image, changed = decode(picture.data, f"{name}: {picture.origin}", options.size)
+            decoded = decode(picture.data, f"{name}: {picture.origin}", options.size)
         except FerError as error:
             if not options.skip:
                 raise or_skipped(error) from error
             broken.append(picture.origin)
             continue
-        images.append(image)
+        found.append(decoded)
         sound.append((picture, label))
-        resized += changed
     splits = [SPLITS.index(picture.split) for picture, _ in sound if picture.split]
     return Pictures(
-        images=np.array(images, np.uint8).reshape(-1, options.size, options.size),
+        images=np.array([decoded.image for decoded in found], np.uint8).reshape(-1, options.size, options.size),
         labels=np.array([label for _, label in sound], np.int64),
         splits=np.array(splits, np.uint8) if splits else None,
         origins=[picture.origin for picture, _ in sound],
-        fingerprints=[fingerprint(picture.data) for picture, _ in sound],
+        fingerprints=[decoded.fingerprint for decoded in found],
         classes=(),
-        notes=resized_note(resized, len(sound), options.size),
+        notes=resized_note(sum(decoded.resized for decoded in found), len(sound), options.size),
     )

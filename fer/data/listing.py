@@ -9,7 +9,7 @@ import numpy as np
 
 from fer.data.faces import SPLITS, Split
 from fer.data.options import ReadOptions
-from fer.data.pictures import Pictures, decode, fingerprint, left_out_note, or_skipped, resized_note, with_progress
+from fer.data.pictures import Pictures, decode, left_out_note, or_skipped, resized_note, with_progress
 from fer.data.rows import blank
 from fer.data.trees import Tree
 from fer.errors import FerError
@@ -93,13 +93,12 @@ def read_pictures(tree: Tree, listing: Listing, options: ReadOptions, scratch: P
         try:
             if isinstance(data, FerError):
                 raise data
-            images[row], changed = decode(data, tree.where(path), size)
+            images[row], changed, fingerprints[row] = decode(data, tree.where(path), size)
         except FerError as error:
             if not options.skip:
                 raise or_skipped(error) from error
             broken.append(row)
             continue
-        fingerprints[row] = fingerprint(data)
         resized += changed
     rows = np.setdiff1d(np.arange(len(entries)), broken)
     for place, row in enumerate(rows if broken else ()):  # in its place: a copy may not fit into the memory

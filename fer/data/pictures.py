@@ -5,7 +5,7 @@ import io
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,7 @@ class Pictures:
         labels: int64, (N,), indices into `classes`.
         splits: uint8, (N,), indices into `SPLITS`; None where the source names no splits.
         origins: N strings.
-        fingerprints: N digests of the pictures as stored, equal for equal pictures whatever `size` is.
+        fingerprints: N digests of the pictures' grey levels before they were resized.
         classes: The class names in label order.
         notes: What a user must know about how they were read, a sentence each.
         people: N names of whom the pictures show, '' for unknown; None where nobody is known.
@@ -52,16 +52,27 @@ class Pictures:
     people: list[str] | None = None
 
 
-def decode(data: bytes, where: str, size: int) -> tuple[NDArray[np.uint8], bool]:
+class Decoded(NamedTuple):
+    """A picture as networks see it.
+
+    Attributes:
+        image: Grey levels, uint8, (size, size).
+        resized: Whether it had another size.
+        fingerprint: Of its grey levels before they were resized; see `fingerprint`.
+    """
+
+    image: NDArray[np.uint8]
+    resized: bool
+    fingerprint: bytes
+
+
+def decode(data: bytes, where: str, size: int) -> Decoded:
     """Decode a picture.
 
     Args:
         data: The bytes of a picture file.
         where: Its name, for the error message.
         size: Height and width wanted.
-
-    Returns:
-        Grey levels, uint8, (size, size), and whether the picture had to be resized for that.
 
     Raises:
         FerError: If the bytes are no picture, or one that is damaged, truncated or absurdly large.
@@ -87,7 +98,7 @@ def decode(data: bytes, where: str, size: int) -> tuple[NDArray[np.uint8], bool]
         raise
     except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
         raise FerError(f"{where} is damaged ({one_line(error)}); replace or remove it") from error
-    return _fit(grey, size), (width, height) != (size, size)
+    return Decoded(_fit(grey, size), (width, height) != (size, size), fingerprint(np.asarray(grey)))
 
 
 def resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -95,9 +106,10 @@ def resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return _fit(Image.fromarray(image), size)
 
 
-def fingerprint(data: bytes) -> bytes:
-    """Return 16 bytes that tell one stored picture from another."""
-    return hashlib.blake2b(data, digest_size=16).digest()
+def fingerprint(grey: NDArray[np.uint8]) -> bytes:
+    """Return 16 bytes that tell grey levels, uint8 (H, W), from others, in whatever format they were stored."""
+    shape = np.array(grey.shape, np.int32).tobytes()
+    return hashlib.blake2b(shape + np.ascontiguousarray(grey).tobytes(), digest_size=16).digest()
 
 
 def resized_note(resized: int, total: int, size: int) -> tuple[str, ...]:

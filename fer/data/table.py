@@ -70,6 +70,7 @@ def read_tables(
     mapping = map_classes({EMOTIONS[label]: f"{where}: {EMOTIONS[label]}" for label in present}, options)
     kept = [(row, label) for row in rows if (label := mapping.labels[EMOTIONS[row.label]]) is not None]
     images = np.frombuffer(b"".join(row.pixels for row, _ in kept), np.uint8).reshape(-1, SIDE, SIDE)
+    fingerprints = [fingerprint(image) for image in images]
     if options.size != SIDE:
         small, images = images, blank((len(images), options.size, options.size), scratch)
         for place, image in zip(images, small, strict=True):
@@ -80,7 +81,7 @@ def read_tables(
         labels=np.array([label for _, label in kept], np.int64),
         splits=np.array([row.split for row, _ in kept], np.uint8),
         origins=[row.origin for row, _ in kept],
-        fingerprints=[fingerprint(row.pixels) for row, _ in kept],
+        fingerprints=fingerprints,
         classes=mapping.classes,
         notes=(*mapping.notes, *left_out_note(broken, len(rows) + len(broken), "rows"), *resized),
     )

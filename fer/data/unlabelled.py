@@ -45,7 +45,7 @@ def read_unlabelled(path: Path, size: int) -> Unlabelled:
         errors: dict[int, FerError] = {}
         for name in with_progress(tree.in_order(paths), len(paths), "Reading pictures"):
             try:
-                images[row_of[name]], _ = decode(tree.read(name), tree.where(name), size)
+                images[row_of[name]] = decode(tree.read(name), tree.where(name), size).image
             except FerError as error:
                 errors[row_of[name]] = error
         sound = [row for row in range(len(paths)) if row not in errors]

@@ -63,7 +63,7 @@ def read_or_refuse(root: Path, options: ReadOptions) -> None:
 @given(st.binary(max_size=400), st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF89a", b"P6 "]))
 def test_any_bytes_as_a_picture(content: bytes, magic: bytes) -> None:
     try:
-        image, _ = decode(magic + content, "a.png", 48)
+        image = decode(magic + content, "a.png", 48).image
     except FerError as error:
         assert str(error).startswith("a.png ")
         assert "\n" not in str(error)
@@ -80,7 +80,7 @@ def test_a_picture_with_damage_is_read_or_refused(data: st.DataObject, kind: str
         last = data.draw(st.sampled_from([60, len(content) - 1]))
         content[data.draw(st.integers(0, last))] = data.draw(st.integers(0, 255))
     try:
-        image, _ = decode(bytes(content), "a.picture", 48)
+        image = decode(bytes(content), "a.picture", 48).image
     except FerError as error:
         assert str(error).startswith("a.picture ")
     else:

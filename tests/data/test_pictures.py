@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer.data.pictures import decode, with_progress
+from fer.data.pictures import decode, fingerprint, with_progress
 from fer.errors import FerError
 
 
@@ -38,13 +38,24 @@ def test_a_picture_that_a_camera_stored_lying_is_turned(form: str) -> None:
     Image.fromarray(stored).save(upright, form, exif=lying, quality=95)
     Image.fromarray(stored).save(as_it_is, form, quality=95)
     Image.fromarray(stored).save(broken, form, exif=b"Exif\0\0II*\0 and no more", quality=95)
-    face, resized = decode(upright.getvalue(), "face", 48)
+    face, resized, _ = decode(upright.getvalue(), "face", 48)
     assert not resized
     assert face[:, 40:].min() > 200
     assert face[:, :30].max() < 60
     for picture in (as_it_is, broken):
-        face, _ = decode(picture.getvalue(), "face", 48)
+        face = decode(picture.getvalue(), "face", 48).image
         assert face[:8].min() > 200
+
+
+def test_a_picture_is_the_same_in_whatever_format_it_is_stored() -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (60, 50), np.uint8)
+    found = []
+    for form in ("PNG", "BMP", "TIFF"):
+        file = io.BytesIO()
+        Image.fromarray(grey).save(file, form)
+        found.append(decode(file.getvalue(), "face", 48).fingerprint)
+    assert set(found) == {fingerprint(grey)}
+    assert fingerprint(grey.reshape(50, 60)) != fingerprint(grey) != fingerprint(grey[::-1])
 
 
 def test_damaged_pixels_behind_a_remark_are_found() -> None:
