@@ -1,4 +1,4 @@
-"""Checkpoints as they come from a file that may be damaged, or another run's."""
+"""Read a run's checkpoints, checking that they are whole and belong to the run."""
 
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -23,7 +23,7 @@ from fer.replay import Replayed, replayable
 
 
 class DivergedError(FerError):
-    """The training has left the numbers; no later step brings it back."""
+    """The network's outputs are NaN or infinite; no later step repairs that."""
 
 
 class EmotionClassifier(L.LightningModule):
@@ -211,7 +211,8 @@ class EmotionClassifier(L.LightningModule):
         if not targets.is_floating_point():
             if self._weights is None:
                 return F.cross_entropy(logits, targets, **options)
-            targets = F.one_hot(targets, len(self.classes)).float()  # a GPU would be waited for, labels with weights
+            # with int labels and weights, cross_entropy would wait for the GPU
+            targets = F.one_hot(targets, len(self.classes)).float()
         # torch would divide by the number of faces, and so weigh shares of one otherwise than the same labels
         weight = len(targets) if self._weights is None else (targets * self._weights).sum()
         return F.cross_entropy(logits, targets, reduction="sum", **options) / weight

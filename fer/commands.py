@@ -206,7 +206,7 @@ def _train_job(plain: DictConfig, sweep: Path) -> None:
 
 def _unstarted_name(plain: DictConfig) -> str:
     """Return a name for a job that fails before its data are read, which a run's own name depends on."""
-    # the folder of its sweep is the same wherever the data lie, and so is what it failed of before they were found
+    # must not depend on where the data lie: a job that failed for want of them is then replaced once they are found
     unnamed = INERT - set(os.environ[SWEPT].split())
     told = sorted(text for text in overrides() if text.lstrip("+").partition("=")[0] not in unnamed)
     digest = hashlib.blake2b(",".join(told).encode(), digest_size=4).hexdigest()

@@ -7,17 +7,14 @@ from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
 
-from fer.config import FERPLUS_KEYS
 from fer.files import sha256
-from fer.naming import INERT, flat
+from fer.naming import INERT, flat, meaningful
 from fer.runs import EXCLUDED, read_config, read_environment, read_metrics
 
-# what "auto" and None in a run that never started would have become
+# keys that a started run has resolved, and one that failed before that still holds as "auto" or None
 RESOLVED = {"data.name", "data.digest", "trainer.max_epochs"}
 # keys by which runs of one group may differ
 APART = {"seed", *INERT}
-
-_FERPLUS_KEYS = {f"data.{key}" for key in FERPLUS_KEYS}
 
 
 class Run(NamedTuple):
@@ -81,11 +78,7 @@ def names_apart(runs: Sequence[Run]) -> list[str]:
 
 def _config(folder: Path, metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return a run's configuration, flat, without what means nothing in it."""
-    config = flat(OmegaConf.to_container(read_config(folder)))
-    if config.get("data.name") != "ferplus":  # they mean nothing there
-        config = {key: value for key, value in config.items() if key not in _FERPLUS_KEYS}
-    if not config.get("distill.teacher"):  # nor does the share of none
-        config = {key: value for key, value in config.items() if not key.startswith("distill.")}
+    config = meaningful(flat(OmegaConf.to_container(read_config(folder))))
     if (folder / EXCLUDED).is_file():  # it matters what, not where
         config["data.exclude"] = f"{EXCLUDED}@{sha256(folder / EXCLUDED)[:7]}"
     record = read_environment(folder)

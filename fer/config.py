@@ -1,4 +1,7 @@
-"""The configuration's schema: every key, its type and what it means. Unknown keys are errors."""
+"""The configuration's schema: every key and its type; `conf/` says what each means. Unknown keys are errors.
+
+The defaults here stand in for what the configuration of a run lacks that is older than a key.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass

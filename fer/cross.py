@@ -1,7 +1,7 @@
 """Score trained runs on data sets that they were not trained on, over the classes that both have."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import count
@@ -18,7 +18,7 @@ from fer.data.sources import announce, read_source
 from fer.device import computed_on, low_precision, root_device
 from fer.diagrams import diagrams
 from fer.errors import FerError
-from fer.prediction import predict
+from fer.prediction import in_batches, predict
 from fer.report import Evaluation, write_evaluation
 from fer.runs import read_metrics
 from fer.scores import Scores, score
@@ -119,7 +119,8 @@ class CrossEvaluator:
         low = low_precision(run.config.trainer.precision, self.device)
         model = run.trained.model.to(self.device)
         columns = [trained.index(name) for name in shared]
-        logits = {view: all_[:, columns] for view, all_ in predict(model, _batches(scored), self.device, low).items()}
+        every = predict(model, in_batches(scored.images, BATCH), self.device, low)
+        logits = {view: some[:, columns] for view, some in every.items()}
         truth = torch.from_numpy(labels)
         scores = {view: score(some, truth, shared) for view, some in logits.items()}
         folder = _report_folder(run.folder / "evaluation", f"{self.name}-{self.split}", faces.source)
@@ -184,8 +185,3 @@ def _report_folder(folder: Path, name: str, source: str) -> Path:
         if (read_metrics(place) or {}).get("scored on", source) == source:
             break
     return place
-
-
-def _batches(faces: Faces) -> Iterator[Tensor]:
-    for start in range(0, len(faces), BATCH):
-        yield torch.from_numpy(np.array(faces.images[start : start + BATCH]))[:, None]

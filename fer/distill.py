@@ -23,7 +23,7 @@ class Teacher:
 
     Asking anew for every augmented face teaches better than one answer for each picture (Beyer et al., 2022,
     "Knowledge distillation: A good teacher is patient and consistent"), and costs a small network's forward pass.
-    No modules of the student's, so that they are neither trained nor saved with it.
+    The teachers are kept out of the student's modules, so that they are neither trained nor saved with it.
 
     Args:
         models: Each maps uint8 (N, 1, H, W) to logits (N, C); one that stands here twice is asked twice as often. They

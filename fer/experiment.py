@@ -109,11 +109,11 @@ class Experiment:
             model,
             config.optim,
             classes,
-            class_weights(config.optim.class_weights, self.data.counts["after"]),
-            plain_model(config.model, len(classes), channels_last),
-            config.seed,
-            open_teacher(config.distill, classes, self.data.record),
-            config.trainer.cuda_graphs and not config.trainer.compile,
+            class_weights=class_weights(config.optim.class_weights, self.data.counts["after"]),
+            model_config=plain_model(config.model, len(classes), channels_last),
+            seed=config.seed,
+            teacher=open_teacher(config.distill, classes, self.data.record),
+            replay=config.trainer.cuda_graphs and not config.trainer.compile,
         )
 
     def _checkpoint(self, name: str, **options: Any) -> RunCheckpoint:
@@ -169,7 +169,8 @@ class Experiment:
 
         Raises:
             InterruptedRunError: If the user pressed Ctrl-C.
-            FerError: If `last.ckpt` cannot be resumed.
+            DivergedError: If the network's outputs became NaN or infinite.
+            FerError: If `last.ckpt` cannot be resumed, or its teacher is another now.
         """
         leading = self.trainer.is_global_zero
         record = self._record() if leading else {}

@@ -19,7 +19,10 @@ log = logging.getLogger(__name__)
 
 
 class Reference(NamedTuple):
-    """Accuracies of the Keras networks that these models are measured against, on FER2013."""
+    """Accuracies of the Keras networks that these models are measured against, on FER2013.
+
+    They were given to this project, are unpublished, and their split is unknown.
+    """
 
     train_acc: float
     val_acc: float

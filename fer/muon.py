@@ -47,6 +47,8 @@ def hidden(parameter: Tensor) -> bool:
 class Muon(Optimizer):
     """Muon for convolutions over several channels, Nesterov's momentum for everything else.
 
+    (`torch.optim.Muon` takes matrices alone.)
+
     A step on a convolution, taken as a matrix of one row a filter, is the momentum made orthogonal, times the
     learning rate, times √(rows / columns) where there are more rows. What it changes does not depend on the size of
     the gradient, and small directions learn as fast as large ones: fewer steps reach the same loss. Convolutions are

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -30,24 +31,20 @@ INERT = frozenset(
         "data.download",
     }
 )
-"""Keys that change no result: where things lie, how they are shown, how many hands fetch them and how a GPU is told."""
+"""Keys that change no result: paths, display, number of workers, CUDA graphs."""
 
 FORMAT = "2"
-"""Of the names that `run_key` gives: with another, a sweep begins a folder of its own and leaves the old runs alone."""
+"""Version of `run_key`'s names. Raise it when equal configurations get other names: sweeps then start a new folder and
+leave the old runs alone."""
 
 _FILES = ("data.exclude", "model.start", "model.weights", "model.network.weights")
 
 
 def run_key(config: TrainConfig, digest: str) -> str:
     """Return 8 hexadecimal digits that name a training: same configuration and data, same key."""
-    told = {key: value for key, value in flat(asdict(config)).items() if key not in INERT}
+    told = {key: value for key, value in meaningful(flat(asdict(config))).items() if key not in INERT}
     told.update({key: _content(told[key]) for key in _FILES if isinstance(told.get(key), str)})
     told["distill.teacher"] = [_content(path) for path in config.distill.teachers]
-    if not config.distill.teachers:
-        del told["distill.share"]  # of nothing
-    if config.data.name != "ferplus":
-        for key in FERPLUS_KEYS:  # which mean nothing there
-            told.pop(f"data.{key}", None)
     text = json.dumps([told, digest], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
@@ -60,6 +57,14 @@ def flat(node: Any, prefix: str = "") -> dict[str, Any]:
     for key, value in node.items():
         found.update(flat(value, f"{prefix}.{key}" if prefix else str(key)))
     return found
+
+
+def meaningful(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a flat configuration without what means nothing in it: FER+'s keys elsewhere, the share of no teacher."""
+    nothing = set() if config.get("data.name") == "ferplus" else {f"data.{key}" for key in FERPLUS_KEYS}
+    if not config.get("distill.teacher"):
+        nothing |= {"distill.teacher", "distill.share"}
+    return {key: value for key, value in config.items() if key not in nothing}
 
 
 def _content(path: str) -> str:

@@ -40,7 +40,7 @@ def build_optimizer(network: nn.Module, optim: OptimConfig, low: torch.dtype, re
 
     Args:
         network: Whose parameters.
-        optim: Optimiser, rates and decay.
+        optim: Optimiser, rates and decay; AdamW has no use for `optim.momentum`.
         low: What Muon multiplies its matrices in.
         replay: Whether Muon replays its many small operations; see `fer.replay`.
     """

@@ -1,5 +1,6 @@
 """HTML pages that stand alone, from the templates beside this file."""
 
+import base64
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -15,3 +16,8 @@ def render(template: str, **content: Any) -> str:
         lstrip_blocks=True,
     )
     return environment.get_template(template).render(**content)
+
+
+def png_uri(content: bytes) -> str:
+    """Return a PNG file's content as an address that a page can hold itself."""
+    return "data:image/png;base64," + base64.b64encode(content).decode("ascii")

@@ -1,12 +1,8 @@
 """What `python -m fer.predict` does: pictures in, a table of a trained network's opinions out."""
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -16,7 +12,7 @@ from fer.data.pictures import with_progress
 from fer.data.unlabelled import read_unlabelled
 from fer.device import low_precision, root_device
 from fer.errors import FerError
-from fer.prediction import VIEWS, predict
+from fer.prediction import VIEWS, in_batches, predict
 from fer.prediction_table import write_predictions
 from fer.runs import make_folder
 from fer.terminal import say
@@ -37,7 +33,8 @@ def predict_pictures(plain: DictConfig) -> None:
     make_folder(file.parent, "choose another with file=path")
     names, images, errors = read_unlabelled(Path(config.pictures).expanduser(), run.config.data.size)
     low = low_precision(run.config.trainer.precision, device)
-    logits = predict(run.trained.model.to(device), _batches(images), device, low, [views])[views]
+    batches = with_progress(in_batches(images, BATCH), -(-len(images) // BATCH), "Looking at them", least=SHOWN)
+    logits = predict(run.trained.model.to(device), batches, device, low, [views])[views]
     write_predictions(file, names, run.trained.classes, {views: logits})
     for damaged in errors[:SHOWN]:
         report(damaged)
@@ -46,12 +43,6 @@ def predict_pictures(plain: DictConfig) -> None:
     for line in _told(names, logits.softmax(1), run.trained.classes):
         say(line)
     say(f"{file}: {len(names)} pictures, by {run.trained.name}")
-
-
-def _batches(images: NDArray[np.uint8]) -> Iterator[Tensor]:
-    starts = range(0, len(images), BATCH)
-    for start in with_progress(starts, len(starts), "Looking at them", least=SHOWN):
-        yield torch.from_numpy(np.array(images[start : start + BATCH]))[:, None]
 
 
 def _told(names: list[str], probabilities: Tensor, classes: tuple[str, ...]) -> list[str]:

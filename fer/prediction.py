@@ -1,10 +1,12 @@
 """A trained model's logits, for pictures as they are and averaged over test-time views."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 VIEWS: dict[str, Sequence[int]] = {"plain": (0,), "flip": (0, 5), "ten": range(10)}
@@ -16,7 +18,7 @@ SHIFT = 1 / 16
 
 
 def average(logits: Iterable[Tensor]) -> Tensor:
-    """Return the logarithm of the mean of the probabilities that several sets of logits (N, C) stand for.
+    """Return the logarithm, (N, C), of the mean of the probabilities that several sets of logits (N, C) stand for.
 
     In logarithms throughout: the probabilities of a network that is sure would underflow.
     """
@@ -25,7 +27,7 @@ def average(logits: Iterable[Tensor]) -> Tensor:
 
 
 def ten_views(faces: Tensor) -> list[Tensor]:
-    """Return pictures (N, 1, H, W) at five places, the centre first, and the mirror images of these.
+    """Return pictures, uint8 (N, 1, H, W), at five places, the centre first, and the mirror images of these.
 
     The ten crops of Krizhevsky et al., 2012, for pictures that fill their frame: they are shifted to the four
     corners, and the gap is filled with the nearest pixel.
@@ -36,6 +38,12 @@ def ten_views(faces: Tensor) -> list[Tensor]:
     corners = [(down, right), (0, 0), (0, 2 * right), (2 * down, 0), (2 * down, 2 * right)]
     places = [padded[..., y : y + height, x : x + width] for y, x in corners]
     return [*places, *(place.flip(-1) for place in places)]
+
+
+def in_batches(images: NDArray[np.uint8], size: int) -> Iterator[Tensor]:
+    """Yield pictures, uint8 (N, H, W), as `predict` takes them: uint8 (n, 1, H, W), n being `size` but for the last."""
+    for start in range(0, len(images), size):
+        yield torch.from_numpy(np.array(images[start : start + size]))[:, None]
 
 
 def predict(

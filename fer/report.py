@@ -1,6 +1,5 @@
 """One evaluation as an HTML page that stands alone: opens from disk, loads nothing, prints."""
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from torch import Tensor
 from fer.data.faces import Faces
 from fer.figures import confusion_matrix, curves, png_bytes
 from fer.files import write_whole
-from fer.pages import render
+from fer.pages import png_uri, render
 from fer.prediction_table import write_predictions
 from fer.runs import make_folder, write_json
 from fer.scores import METRICS, Scores
@@ -93,7 +92,7 @@ def write_report(evaluation: Evaluation, path: Path) -> None:
         metrics=[_metric(evaluation, name) for name in METRICS],
         parts=_parts(evaluation),
         figures=[
-            {"title": title, "caption": caption, "source": _data_uri(figure), "width": _css_pixels(figure)}
+            {"title": title, "caption": caption, "source": png_uri(png_bytes(figure)), "width": _css_pixels(figure)}
             for title, caption, figure in _figures(evaluation)
         ],
         config=json.dumps(evaluation.config, indent=2, default=str, ensure_ascii=False),
@@ -153,7 +152,3 @@ def _shown(name: str, value: float) -> str:
 def _css_pixels(figure: Figure) -> int:
     """Return the width at which type in the figure is as large as its points say."""
     return round(96 * figure.get_figwidth())
-
-
-def _data_uri(figure: Figure) -> str:
-    return "data:image/png;base64," + base64.b64encode(png_bytes(figure)).decode("ascii")

@@ -40,10 +40,10 @@ EXCLUDED = "exclude.csv"
 
 
 def make_folder(folder: Path, way_out: str = "choose another with logs=path") -> None:
-    """Create a run's folder.
+    """Create a folder to write to.
 
     Args:
-        folder: The folder.
+        folder: The folder, of a run or of what a command makes.
         way_out: What to do where it cannot be written.
 
     Raises:

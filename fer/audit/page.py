@@ -1,6 +1,5 @@
 """An audit as an HTML page that stands alone, with the pictures side by side."""
 
-import base64
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -11,7 +10,7 @@ import numpy as np
 from fer.audit.findings import Findings
 from fer.data.faces import SPLITS
 from fer.files import write_whole
-from fer.pages import render
+from fer.pages import png_uri, render
 
 SHOWN = 48
 """Groups of pictures that each section shows."""
@@ -55,8 +54,7 @@ def write_page(findings: Findings, path: Path) -> None:
 
 def _pictures(findings: Findings) -> Callable[[int], str]:
     def uri(row: int) -> str:
-        data = cv2.imencode(".png", np.ascontiguousarray(findings.faces.images[row]))[1].tobytes()
-        return "data:image/png;base64," + base64.b64encode(data).decode("ascii")
+        return png_uri(cv2.imencode(".png", np.ascontiguousarray(findings.faces.images[row]))[1].tobytes())
 
     return uri
 

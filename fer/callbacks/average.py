@@ -33,7 +33,7 @@ class ExponentialAverage(WeightAveraging):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Update behind every fourth step, which the steps tell: PyTorch's own count lies on the GPU."""
+        """Update after every fourth step; reading PyTorch's own counter of them would wait for the GPU."""
         step = trainer.global_step - 1
         if step % EVERY == 0 and trainer.global_step > self._latest_update_step:
             self._update(pl_module, step // EVERY)

@@ -46,9 +46,9 @@ class FaceDataModule(L.LightningDataModule):
 
     Attributes:
         faces: The faces of each split; "train" with its oversampled copies. Filled by `setup`.
-        source: The name of what was read: "fer2013", "ferplus", "folder" or "sample". Filled by `prepare_data`.
-        digest: Changes with any pixel, label, split or target of the source. Filled by `prepare_data`.
-        excluded: How many training faces `data.exclude` left out. Filled by `prepare_data`.
+        source: The name of what was read: "fer2013", "ferplus", "folder" or "sample". Filled by `read`.
+        digest: Changes with any pixel, label, split or target of the source. Filled by `read`.
+        excluded: How many training faces `data.exclude` left out. Filled by `read`.
         counts: Training faces per class before and after oversampling. Filled by `setup`.
     """
 

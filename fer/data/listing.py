@@ -10,7 +10,7 @@ import numpy as np
 from fer.data.faces import SPLITS, Split
 from fer.data.options import ReadOptions
 from fer.data.pictures import Pictures, decode, left_out_note, or_skipped, resized_note, with_progress
-from fer.data.rows import blank
+from fer.data.rows import blank, kept
 from fer.data.trees import Tree
 from fer.errors import FerError
 
@@ -101,13 +101,11 @@ def read_pictures(tree: Tree, listing: Listing, options: ReadOptions, scratch: P
             continue
         resized += changed
     rows = np.setdiff1d(np.arange(len(entries)), broken)
-    for place, row in enumerate(rows if broken else ()):  # in its place: a copy may not fit into the memory
-        images[place] = images[row]
     sound = [entries[row] for row in rows]
     drawn = any(entry.split is None for entry in entries)
     left_out = left_out_note([entries[row].path for row in sorted(broken)], len(entries), "pictures")
     return Pictures(
-        images=images[: len(sound)],
+        images=kept(images, rows),
         labels=np.array([entry.label for entry in sound], np.int64),
         splits=None if drawn else np.array([SPLITS.index(entry.split) for entry in sound if entry.split], np.uint8),
         origins=[entry.path for entry in sound],

@@ -1,7 +1,7 @@
 """Arrays too large for the memory: pictures on disk, and some of their rows, read when they are asked for."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -63,6 +63,14 @@ def take(images: NDArray[np.uint8], rows: NDArray[np.intp]) -> NDArray[np.uint8]
     if isinstance(images, Rows):
         return cast(NDArray[np.uint8], Rows(images.base, images.rows[rows]))
     return cast(NDArray[np.uint8], Rows(images, rows))
+
+
+def kept(images: NDArray[np.uint8], rows: Sequence[int] | NDArray[np.intp]) -> NDArray[np.uint8]:
+    """Return some rows of pictures, in ascending order, moved to the front: a copy may not fit into the memory."""
+    if len(rows) < len(images):
+        for place, row in enumerate(rows):
+            images[place] = images[row]
+    return images[: len(rows)]
 
 
 def blank(shape: tuple[int, ...], folder: Path | None) -> NDArray[np.uint8]:

@@ -51,7 +51,7 @@ def announce(faces: Faces) -> None:
 
 
 def read_source(config: DataConfig) -> tuple[Faces, str]:
-    """Read the faces that a configuration means.
+    """Read the faces that a configuration means; what had to be downloaded for that becomes its `root`.
 
     Returns:
         The faces of all splits, and the name of what was read: "fer2013", "ferplus", "sample", or "folder" for all

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fer.data.archives import is_archive, open_archive
 from fer.data.pictures import decode, with_progress
-from fer.data.rows import blank
+from fer.data.rows import blank, kept
 from fer.data.trees import FolderTree, Tree, join
 from fer.errors import FerError
 
@@ -51,9 +51,7 @@ def read_unlabelled(path: Path, size: int) -> Unlabelled:
         sound = [row for row in range(len(paths)) if row not in errors]
     if not sound:
         raise errors[0] if len(paths) == 1 else FerError(f"pictures: there is no picture in '{path}'")
-    for place, row in enumerate(sound if errors else ()):  # in its place: a copy may not fit into the memory
-        images[place] = images[row]
-    return Unlabelled([paths[row] for row in sound], images[: len(sound)], [errors[row] for row in sorted(errors)])
+    return Unlabelled([paths[row] for row in sound], kept(images, sound), [errors[row] for row in sorted(errors)])
 
 
 @contextmanager

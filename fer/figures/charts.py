@@ -171,7 +171,7 @@ def leaderboard(rows: Sequence[Mapping[str, Any]]) -> Figure:
 
     Args:
         rows: A row per model with "name" and, as fractions or None, "val_acc", "test_acc", their deviations
-            over seeds "val_acc_std" and "test_acc_std", and the published "reference_val_acc". Where none was
+            over seeds "val_acc_std" and "test_acc_std", and the reference's "reference_val_acc". Where none was
             tested, no test is shown.
     """
     if not rows:

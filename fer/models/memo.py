@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 CHUNK = 32
-"""Faces that are computed together, always: another number could give other last digits, and a resumed run another."""
+"""Faces in every pass of the backbone. Fixed, because another batch size can change the last digits, and a resumed run
+would then differ."""
 
 
 class Memo:
