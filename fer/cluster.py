@@ -1,11 +1,13 @@
 """Which processes train together: SLURM starts tasks that do, and tasks that each train for themselves."""
 
 import os
+import re
 from typing import Any
 
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.utilities import rank_zero_only
 
 from fer.errors import FerError
@@ -28,13 +30,13 @@ def launcher(devices: Any) -> list[ClusterEnvironment] | None:
     Raises:
         FerError: If there are neither as many tasks as devices nor one.
     """
-    if not SLURMEnvironment.detect():
+    if TorchElasticEnvironment.detect() or not SLURMEnvironment.detect():
         return None
     if not _tasks_train_together(devices):
         return [LightningEnvironment()]
     tasks = int(os.environ["SLURM_NTASKS"])
-    count = len(devices) if isinstance(devices, list) else int(devices)
-    if count not in (-1, tasks):
+    count = _count(devices)
+    if count not in (None, tasks):
         raise FerError(
             f"trainer.devices: {devices} devices, but SLURM has {tasks} tasks here; start it with "
             f"srun --ntasks-per-node={count}, or as one task, which starts the other processes by itself"
@@ -50,10 +52,18 @@ def launcher(devices: Any) -> list[ClusterEnvironment] | None:
 
 def settle_rank(devices: Any = 1) -> int:
     """Return this process's number among those that train together, and tell Lightning, which reads SLURM's."""
-    if SLURMEnvironment.detect() and "LOCAL_RANK" not in os.environ:
-        rank = int(os.environ.get("SLURM_PROCID", 0)) if _tasks_train_together(devices) else 0
+    if not {"RANK", "LOCAL_RANK", "JSM_NAMESPACE_RANK"} & os.environ.keys():  # of launchers that Lightning knows
+        together = SLURMEnvironment.detect() and _tasks_train_together(devices)
+        rank = int(os.environ.get("SLURM_PROCID", 0)) if together else 0
         rank_zero_only.rank = rank  # type: ignore[attr-defined]  # which Lightning sets too
     return getattr(rank_zero_only, "rank", 0)
+
+
+def _count(devices: Any) -> int | None:
+    """Return how many devices `trainer.devices` means; None where the machine decides, or Lightning takes it apart."""
+    if isinstance(devices, list):
+        return len(devices)
+    return int(devices) if re.fullmatch(r"\d+", str(devices)) else None
 
 
 def _tasks_train_together(devices: Any) -> bool:

@@ -120,11 +120,12 @@ def _readable(argument: str) -> str:
     home = value.startswith("~/")
     if home:
         value = str(Path(value).expanduser())
-    quotable = "'" not in value and not value.startswith(('"', "[", "{"))
-    # a list of values, an interpolation and a call, range(3) say, mean something to Hydra
+    quotable = not key.startswith("-") and "'" not in value and not value.startswith(('"', "[", "{"))
+    # a list of values, an interpolation, a call (range(3), say) and what is escaped mean something to Hydra
     told = not home and ("," in value or "${" in value or re.fullmatch(r"\w+\(.*\)", value))
+    escaped = os.name != "nt" and re.search(r"\\[ ()\[\]{}=,]", value)
     unusual = not value.isascii() or value.startswith("\\\\") or set(value) & set(",()[]{}=")
-    if not (quotable and unusual) or told:
+    if not (quotable and unusual) or told or escaped:
         return f"{key}{equals}{value}"
     last = "\\" * (len(value) - len(value.rstrip("\\")))  # before a quote they count double
     return f"{key}{equals}'{value}{last}'"

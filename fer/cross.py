@@ -131,8 +131,10 @@ class CrossEvaluator:
     def _taught(self, run: TrainedRun) -> bool:
         """Return whether the run may have been trained on some of the pictures, as far as its record tells."""
         own = run.config.data
-        if own.name in _OFFICIAL and self.data.name in _OFFICIAL:  # whose splits are the same, whatever the labels
-            return self.split in ("all", "train")
+        if own.name in _OFFICIAL and self.data.name in _OFFICIAL:
+            # the test is the same whatever the labels, and validation where names or Usage tell it
+            drawn = [(data.split_seed, data.val_fraction) for data in (own, self.data)]
+            return self.split in ("all", "train") or (self.split == "val" and drawn[0] != drawn[1])
         if self._digests[own.size] == run.record.get("data", {}).get("digest"):
             return self.split in ("all", "train")
         # with other classes or another seed, other pictures are drawn for each split

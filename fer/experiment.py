@@ -86,6 +86,7 @@ class Experiment:
         self.history = History(folder / "metrics.csv")
         self.throughput = Throughput()
         self.stop = CleanStop()
+        self.best_epoch = 0  # known when the training is done
         self.best = self._checkpoint("best", monitor=config.trainer.monitor, mode=MONITORS[config.trainer.monitor])
         self.classifier = self._classifier()
         make_folder(folder)
@@ -281,7 +282,7 @@ class Experiment:
         if self.history.rows:
             best = max if MONITORS[self.config.trainer.monitor] == "max" else min
             row = best(self.history.rows, key=lambda row: row[self.config.trainer.monitor])
-            picture = png_bytes(curves(self.history.rows, int(row["epoch"])))
+            picture = png_bytes(curves(self.history.rows, self.best_epoch or int(row["epoch"])))
             try:
                 write_whole(self.folder / "curves.png", picture)
             except OSError as error:  # held by a viewer: no reason to lose what was trained

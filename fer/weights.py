@@ -19,7 +19,7 @@ from fer.checkpoint import Trained, load_trained
 from fer.config import TrainConfig, checked
 from fer.errors import FerError, first_line
 from fer.files import sha256
-from fer.runs import read_environment, repeatable_config
+from fer.runs import EXCLUDED, read_environment, repeatable_config
 
 log = logging.getLogger(__name__)
 
@@ -100,12 +100,19 @@ def warn_of_other_data(key: str, run: TrainedRun, data: Mapping[str, Any]) -> No
             learned.get("digest") or "unknown",
             data["digest"],
         )
-    elif data["exclude"] is not None and learned.get("exclude") != data["exclude"]:
+    elif data["exclude"] is not None and _excluded(run) != data["exclude"]:
         log.warning(
-            "%s: %s did not leave out what data.exclude names; what it has seen of that, this run knows from it.",
+            "%s: %s did not leave out what data.exclude names; what it learned from those pictures reaches this run.",
             key,
             run.file,
         )
+
+
+def _excluded(run: TrainedRun) -> str | None:
+    """Return the SHA-256 of the list of what a run left out, by its record or, where that is older, by the list."""
+    own = run.folder / EXCLUDED
+    recorded: str | None = run.record["data"].get("exclude")
+    return recorded or (sha256(own) if own.is_file() else None)
 
 
 def halved(run: TrainedRun) -> TrainedRun:

@@ -25,6 +25,20 @@ def in_slurm(monkeypatch: pytest.MonkeyPatch, tasks: int, rank: int = 0) -> None
         monkeypatch.setenv(f"SLURM_{name}", str(value))
 
 
+@pytest.mark.parametrize("devices", ["auto", -1, "0,1"])
+def test_what_is_no_number_lightning_takes_apart(monkeypatch: pytest.MonkeyPatch, devices: object) -> None:
+    in_slurm(monkeypatch, tasks=2)
+    (plugin,) = launcher(devices) or []
+    assert isinstance(plugin, SLURMEnvironment)
+
+
+def test_tasks_of_an_interactive_job_train_for_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    in_slurm(monkeypatch, tasks=2, rank=1)
+    monkeypatch.setenv("SLURM_JOB_NAME", "interactive")
+    monkeypatch.setattr(rank_zero_only, "rank", 1)  # as Lightning has it
+    assert settle_rank(1) == 0
+
+
 @pytest.mark.parametrize("devices", [1, "1", [3]])
 def test_tasks_with_a_device_each_train_for_themselves(monkeypatch: pytest.MonkeyPatch, devices: object) -> None:
     in_slurm(monkeypatch, tasks=4, rank=2)

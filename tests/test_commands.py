@@ -90,7 +90,18 @@ def test_paths_are_read_as_they_are_written(argument: str, read: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "argument", ["model=cnn10,cnn12", "seed=range(3)", "x=[é,b]", "x={é: b}", "x='é'", "--cfg", "x=${y}(é)"]
+    "argument",
+    [
+        "model=cnn10,cnn12",
+        "seed=range(3)",
+        "x=[é,b]",
+        "x={é: b}",
+        "x='é'",
+        "--cfg",
+        "--config-dir=é",
+        r"x=a\ \(1\)",
+        "x=${y}(é)",
+    ],
 )
 def test_what_means_something_to_hydra_is_left_as_it_is(argument: str) -> None:
     assert _readable(argument) == argument

@@ -219,7 +219,8 @@ def test_a_run_goes_on_without_the_weights_that_it_began_with(tiny_folder: Path)
     assert experiment(config, tiny_folder, "stopped", resume=True).run()["epochs"] == 2
 
 
-def test_a_best_network_from_behind_the_point_of_the_resume_is_forgotten(tiny_folder: Path) -> None:
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_best_network_from_behind_the_point_of_the_resume_is_forgotten(tiny_folder: Path, damaged: bool) -> None:
     stopped = experiment(composed(*SMALL), tiny_folder, "run")
     stopped.trainer.callbacks.insert(0, StopAt(8))  # type: ignore[attr-defined]
     with pytest.raises(InterruptedRunError):
@@ -231,6 +232,8 @@ def test_a_best_network_from_behind_the_point_of_the_resume_is_forgotten(tiny_fo
             if isinstance(state, dict) and state.get("monitor"):
                 state.update(best_model_score=torch.tensor(1.0), best_k_models={"run/best.ckpt": torch.tensor(1.0)})
         torch.save(checkpoint | change, f"run/{name}")
+    if damaged:
+        Path("run/best.ckpt").write_bytes(Path("run/best.ckpt").read_bytes()[:1000])
     metrics = experiment(composed(*SMALL), tiny_folder, "run", resume=True).run()
     kept = torch.load("run/best.ckpt", weights_only=True)
     assert kept["global_step"] < 1000

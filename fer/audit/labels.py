@@ -41,7 +41,7 @@ class Suspect(NamedTuple):
 def features(images: NDArray[np.uint8]) -> Tensor:
     """Return histograms of oriented gradients (Dalal and Triggs, 2005) of grey pictures: float32, (N, 900).
 
-    (OpenCV has them no more since its version 5.)
+    (OpenCV dropped them in version 5.)
 
     Nine directions in cells of 8×8 of 48×48 pixels, normalised in overlapping blocks of 2×2 cells.
 

@@ -1,5 +1,6 @@
 """Checkpoints of a run whose folder may be moved."""
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ class RunCheckpoint(ModelCheckpoint):
     _writing = False
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Forget a best network from behind the point that a killed run goes on from.
+        """Forget a best network from behind the point that a killed run goes on from, and one that is damaged.
 
         What comes after that is trained again, on a GPU not quite as before, and the network that was best before it is
         overwritten.
@@ -54,7 +55,7 @@ class RunCheckpoint(ModelCheckpoint):
         best = Path(self.best_model_path)
         if self.monitor is None or not best.is_file():
             return
-        if torch.load(best, map_location="cpu", weights_only=True, mmap=True)["global_step"] > trainer.global_step:
+        if _steps(best) > trainer.global_step:
             self.best_k_models.clear()
             self.best_model_path = self.kth_best_model_path = ""
             self.best_model_score = None
@@ -109,3 +110,11 @@ class RunCheckpoint(ModelCheckpoint):
         moved = {name: here(state_dict[name]) for name in names if name in state_dict}
         kept = {here(path): score for path, score in state_dict["best_k_models"].items()}
         super().load_state_dict({**state_dict, **moved, "dirpath": self.dirpath, "best_k_models": kept})
+
+
+def _steps(path: Path) -> float:
+    """Return behind which step a checkpoint was written; infinity for one that cannot be read."""
+    try:
+        return float(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+    except Exception:  # whatever unpickling a damaged file raises
+        return math.inf

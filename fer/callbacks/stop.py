@@ -23,7 +23,10 @@ class Patience(EarlyStopping):
 
 
 class CleanStop(Callback):
-    """Turns the first Ctrl-C into a stop before the next batch; a second one stops at once."""
+    """Turns the first Ctrl-C into a stop before the next batch; a second one stops at once.
+
+    Where several processes train together, SIGTERM too: one process alone leaves it to Lightning.
+    """
 
     def __init__(self) -> None:
         self.requested = False
@@ -41,7 +44,7 @@ class CleanStop(Callback):
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
-        log.warning("Stopping after this batch with a last checkpoint; press Ctrl-C again to stop at once.")
+        log.warning("Stopping after this batch with a last checkpoint; Ctrl-C once more stops at once.")
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
@@ -70,5 +73,6 @@ class CleanStop(Callback):
     def restore(self) -> None:
         """Give the signals back; not before the last checkpoint is saved, which one more Ctrl-C would cut short."""
         for number, handler in self._previous.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) == self._request:  # else Lightning has put back what was there before itself
+                signal.signal(number, handler)
         self._previous = {}

@@ -34,6 +34,10 @@ _DAMAGE = (
 )
 
 
+class DamagedArchiveError(FerError):
+    """An archive that cannot be read, and not a picture in it alone."""
+
+
 def is_archive(name: str) -> bool:
     """Return whether a file's name ends as a zip's or a tar's."""
     return name.lower().endswith(SUFFIXES)
@@ -66,7 +70,9 @@ def _damage_told(path: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        raise FerError(f"the archive {path} cannot be read ({one_line(error)}); download it again") from error
+        raise DamagedArchiveError(
+            f"the archive {path} cannot be read ({one_line(error)}); download it again"
+        ) from error
 
 
 class _Told:

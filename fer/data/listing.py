@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fer.data.archives import DamagedArchiveError
 from fer.data.faces import SPLITS, Split
 from fer.data.options import ReadOptions
 from fer.data.pictures import Pictures, decode, left_out_note, or_skipped, resized_note, with_progress
@@ -63,6 +64,8 @@ def contents(tree: Tree, entries: Sequence[Entry], skip: bool) -> Iterator[tuple
         data: bytes | FerError
         try:
             data = tree.read(path)
+        except DamagedArchiveError:  # of which nothing is to be left out
+            raise
         except FerError as error:
             if not skip:
                 raise or_skipped(error) from error

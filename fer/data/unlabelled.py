@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fer.data.archives import is_archive, open_archive
+from fer.data.archives import DamagedArchiveError, is_archive, open_archive
 from fer.data.pictures import decode, with_progress
 from fer.data.rows import blank, kept
 from fer.data.trees import FolderTree, Tree, join
@@ -46,6 +46,8 @@ def read_unlabelled(path: Path, size: int) -> Unlabelled:
         for name in with_progress(tree.in_order(paths), len(paths), "Reading pictures"):
             try:
                 images[row_of[name]] = decode(tree.read(name), tree.where(name), size).image
+            except DamagedArchiveError:
+                raise
             except FerError as error:
                 errors[row_of[name]] = error
         sound = [row for row in range(len(paths)) if row not in errors]

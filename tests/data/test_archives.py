@@ -11,7 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fer.data.options import ReadOptions
 from fer.data.readers import read_faces
+from fer.data.unlabelled import read_unlabelled
 from fer.errors import FerError
 from tests.data.layouts import pack_tar, pack_zip, write_folders
 
@@ -109,6 +111,11 @@ def test_an_encrypted_zip_is_refused(source: Path, tmp_path: Path) -> None:
         content[at + 8] |= 1
     packed.write_bytes(content)
     assert "encrypted" in _refusal(packed)
+    # what is wrong with all of it is no picture to be left out
+    with pytest.raises(FerError, match=r"the archive .* cannot be read \(.*encrypted"):
+        read_faces(packed, ReadOptions(on_error="skip"))
+    with pytest.raises(FerError, match=r"the archive .* cannot be read \(.*encrypted"):
+        read_unlabelled(packed, 48)
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz", "a.tar.xz", "a.tar.bz2"])
