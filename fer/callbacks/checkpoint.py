@@ -1,7 +1,6 @@
 """Checkpoints of a run whose folder may be moved."""
 
 import math
-import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from fer.callbacks.budget import Budget
 from fer.classifier import DivergedError
 from fer.files import drafted
 
@@ -41,9 +41,11 @@ class RunCheckpoint(ModelCheckpoint):
     and not what only going on with the training would need, which is twice as large.
     """
 
-    _written = 0.0
-    _cost = 0.0
     _writing = False
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._budget = Budget(SHARE)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forget a best network from behind the point that a killed run goes on from, and one that is damaged.
@@ -63,14 +65,12 @@ class RunCheckpoint(ModelCheckpoint):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the epoch's checkpoint where it is due."""
         if self.monitor is not None or self._due(trainer):
-            started = time.perf_counter()
-            super().on_train_epoch_end(trainer, pl_module)
-            self._written = time.perf_counter()
-            self._cost = self._written - started
+            with self._budget.spending():
+                super().on_train_epoch_end(trainer, pl_module)
 
     def _due(self, trainer: L.Trainer) -> bool:
         ends = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
-        due = ends or SHARE * (time.perf_counter() - self._written) >= self._cost
+        due = ends or self._budget.affordable()
         return bool(trainer.strategy.broadcast(due))  # all processes take part in writing
 
     def _save_checkpoint(self, trainer: L.Trainer, filepath: str) -> None:

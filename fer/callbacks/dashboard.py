@@ -2,7 +2,6 @@
 
 import copy
 import logging
-import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
+from fer.callbacks.budget import Budget
 from fer.classifier import EmotionClassifier
 from fer.config import TrainConfig
 from fer.data.datamodule import FaceDataModule
@@ -49,7 +49,7 @@ class Dashboard(Callback):
     def __init__(self, data: FaceDataModule, best: ModelCheckpoint) -> None:
         self.data = data
         self.best = best
-        self._drawn = self._cost = 0.0
+        self._budget = Budget(SHARE)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Show the layout, the graph and how training faces are augmented."""
@@ -93,11 +93,9 @@ class Dashboard(Callback):
         classes, step = self.data.faces["val"].classes, trainer.current_epoch + 1
         for label, name in enumerate(classes):
             writer.add_pr_curve(f"validation/{name}", labels == label, probabilities[:, label], step)
-        if step == trainer.max_epochs or (self._improved(trainer) and self._affordable()):
-            started = time.perf_counter()
-            self._draw(writer, logits, probabilities, labels, step)
-            self._drawn = time.perf_counter()
-            self._cost = self._drawn - started
+        if step == trainer.max_epochs or (self._improved(trainer) and self._budget.affordable()):
+            with self._budget.spending():
+                self._draw(writer, logits, probabilities, labels, step)
 
     def _draw(self, writer: SummaryWriter, logits: Tensor, probabilities: Tensor, labels: Tensor, step: int) -> None:
         classes = self.data.faces["val"].classes
@@ -107,9 +105,6 @@ class Dashboard(Callback):
         images = self.data.faces["val"].images
         gallery = mistakes(images, labels.numpy(), probabilities.numpy(), classes)
         writer.add_image("validation/surest mistakes", rgb_array(gallery), step, dataformats="HWC")
-
-    def _affordable(self) -> bool:
-        return SHARE * (time.perf_counter() - self._drawn) >= self._cost
 
     def _improved(self, trainer: L.Trainer) -> bool:
         """Return whether no epoch before was as good; its checkpoint is written after this."""
