@@ -29,14 +29,14 @@ KINDS = ("leaks", "near_leaks", "blank", "conflicts", "suspects")
 
 @reporting()
 def audit(plain: DictConfig) -> None:
-    """Audit the faces that a configuration means, and write what was found."""
+    """Audit the faces that a configuration asks for, and write what was found."""
     config = checked(plain, AuditConfig)
     kinds = _kinds(config)
     for module in ("imagehash", *(("cleanlab.filter",) if config.labels else ())):
-        needed(module)  # lest it be missed after a minute's work
+        needed(module)  # a missing one is reported now, not after a minute's work
     faces, _ = read_source(config.data)
     announce(faces)
-    voted = _voted(config, faces)  # what is wrong with the votes is said before a minute's work too
+    voted = _voted(config, faces)  # faults in the votes, too, are reported before the minute's work
     if config.data.exclude is not None:
         faces = excluded(faces, Path(config.data.exclude).expanduser(), config.data.name == "ferplus")
     folder = Path(config.folder)

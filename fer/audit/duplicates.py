@@ -1,4 +1,4 @@
-"""Pictures that stand in a data set more than once, pixel by pixel or nearly."""
+"""Pictures that occur in a data set more than once, pixel for pixel or nearly so."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -25,7 +25,7 @@ class Pair(NamedTuple):
 
 
 def identical_groups(faces: Faces) -> list[NDArray[np.intp]]:
-    """Return the rows of each picture that stands more than once, groups in the order of their first rows."""
+    """Return the rows of each picture that occurs more than once, groups in the order of their first rows."""
     _, picture = np.unique(digests(faces.images), return_inverse=True)
     order = np.argsort(picture, kind="stable")
     groups = np.split(order, np.flatnonzero(np.diff(picture[order])) + 1)
@@ -56,7 +56,7 @@ def near_pairs(faces: Faces, threshold: int, skipped: Sequence[int] = ()) -> lis
 
     Args:
         faces: The pictures.
-        threshold: Most bits by which two hashes may differ.
+        threshold: Largest number of bits by which two hashes may differ.
         skipped: Rows to leave out: blank pictures all look alike.
     """
     _, first = np.unique(digests(faces.images), return_index=True)

@@ -1,4 +1,4 @@
-"""How far the votes of FER+ agree with the suspicions against FER2013's labels."""
+"""How far the votes of FER+ agree with the suspicions about FER2013's labels."""
 
 from typing import NamedTuple
 
@@ -13,10 +13,10 @@ class Agreement(NamedTuple):
     """What ten taggers make of the suspected labels; shares are of the pictures that have votes for an emotion.
 
     Attributes:
-        doubted: Share of all pictures to which most taggers give another label than the data set.
+        doubted: Share of all pictures to which most taggers give a different label than the data set.
         suspects_doubted: The same share of the suspects.
         first_doubted: The same share of the hundred most suspected.
-        suspects_confirmed: Share of the suspects to which they give just the label that is suggested.
+        suspects_confirmed: Share of the suspects to which they give exactly the label that is suggested.
     """
 
     doubted: float
@@ -31,7 +31,7 @@ def agreement(findings: Findings, original: Faces, voted: Faces) -> Agreement:
     Args:
         findings: The audit of FER2013, with suspects.
         original: The faces that were audited, as they were read.
-        voted: The same as FER+ labels them, without those that have no votes for an emotion.
+        voted: The same faces as labelled by FER+, without those that have no votes for an emotion.
     """
     label_of = dict(zip(voted.origins, voted.labels.tolist(), strict=True))
     theirs = np.array([label_of.get(origin, -1) for origin in original.origins])

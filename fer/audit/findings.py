@@ -13,7 +13,7 @@ from fer.audit.pictures import BLANK, NEARLY_BLANK, Levels, deviations, levels, 
 from fer.data.faces import SPLITS, Faces, Split
 
 LEAKS: tuple[tuple[Split, Split], ...] = (("val", "train"), ("test", "train"), ("test", "val"))
-"""Which split's pictures are counted in which other."""
+"""Pairs of splits: the first one's pictures that also occur in the second are counted."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class Findings:
 
     Attributes:
         faces: The audited pictures of all splits.
-        threshold: Most bits by which the hashes of near-duplicates differ.
-        identical: Rows of each picture that stands more than once.
+        threshold: Largest number of bits by which the hashes of near-duplicates differ.
+        identical: Rows of each picture that occurs more than once.
         near: Pairs of near-duplicates, the closest first.
         blank: Rows of pictures without any variation.
-        nearly_blank: Rows of pictures with next to none, those without left out.
+        nearly_blank: Rows of pictures with next to no variation, except the blank ones.
         partly_decoded: Rows of pictures whose lower part is flat.
         levels: Brightness and contrast for each split and class.
         suspects: Suspected labels, the most suspected first; empty where they were not looked for.
@@ -53,7 +53,7 @@ class Findings:
         return len(self.faces) - sum(len(group) - 1 for group in self.identical)
 
     def leaks(self) -> dict[str, NDArray[np.intp]]:
-        """Return the rows of pictures that also stand in another split: "val in train", and so on."""
+        """Return the rows of pictures that also occur in another split: "val in train", and so on."""
         found: dict[str, list[int]] = {f"{one} in {other}": [] for one, other in LEAKS}
         for group in self.identical:
             for one, other in LEAKS:
@@ -63,7 +63,7 @@ class Findings:
         return {name: np.array(sorted(rows), dtype=np.intp) for name, rows in found.items()}
 
     def leaked_training(self, near: bool) -> NDArray[np.intp]:
-        """Return the training rows whose picture also stands in validation or test.
+        """Return the training rows whose picture also occurs in validation or test.
 
         Args:
             near: Count near-duplicates too.
@@ -77,7 +77,7 @@ class Findings:
         return np.array(sorted(rows), dtype=np.intp)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the counts, and the rows behind them by their origins, as plain values."""
+        """Return the counts, and the origins of the pictures counted, as plain values."""
         origins, classes = self.faces.origins, self.faces.classes
 
         def named(rows: NDArray[np.intp]) -> list[str]:
@@ -115,11 +115,11 @@ class Findings:
 
 
 def find_faults(faces: Faces, threshold: int, labels: bool, seed: int = 0) -> Findings:
-    """Look for everything.
+    """Look for every kind of fault.
 
     Args:
         faces: The pictures of all splits.
-        threshold: Most bits by which the hashes of near-duplicates may differ.
+        threshold: Largest number of bits by which the hashes of near-duplicates may differ.
         labels: Look for suspected labels too, which takes most of the time.
         seed: Seed of the quick model's folds and weights.
     """

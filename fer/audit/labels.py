@@ -29,7 +29,7 @@ class Suspect(NamedTuple):
         row: Its row.
         given: Its label.
         suggested: The label that the model prefers.
-        quality: How probable the given label is to the model that has not seen the picture, 0 to 1.
+        quality: How probable a model that has not seen the picture finds the given label, 0 to 1.
     """
 
     row: int
@@ -43,7 +43,7 @@ def features(images: NDArray[np.uint8]) -> Tensor:
 
     (OpenCV dropped them in version 5.)
 
-    Nine directions in cells of 8×8 of 48×48 pixels, normalised in overlapping blocks of 2×2 cells.
+    Nine directions in cells of 8×8 pixels, out of 48×48, normalised in overlapping blocks of 2×2 cells.
 
     Args:
         images: uint8, (N, H, W).
@@ -56,7 +56,7 @@ def features(images: NDArray[np.uint8]) -> Tensor:
         padded = F.pad(pixels, (1, 1, 1, 1), mode="replicate")
         across = padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]
         down = padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
-        # a direction and its opposite are one; each votes for the two directions nearest to it
+        # opposite directions count as one; each pixel votes for the two directions nearest to its own
         place = torch.atan2(down, across).remainder(torch.pi) / torch.pi * DIRECTIONS
         low, part = place.floor(), place.frac()
         size = torch.hypot(across, down)
@@ -69,7 +69,7 @@ def features(images: NDArray[np.uint8]) -> Tensor:
 
 
 def folds(faces: Faces, seed: int) -> NDArray[np.int64]:
-    """Return a fold for each picture, (N,); byte-identical pictures share theirs, lest one betray the other."""
+    """Return a fold for each picture, (N,), the same for byte-identical ones: no model judges what it has seen."""
     _, picture = np.unique(digests(faces.images), return_inverse=True)
     fold_of = np.random.default_rng(seed).permutation(int(picture.max()) + 1) % FOLDS
     return np.asarray(fold_of[picture], dtype=np.int64)
@@ -78,8 +78,8 @@ def folds(faces: Faces, seed: int) -> NDArray[np.int64]:
 def out_of_fold(faces: Faces, seed: int = 0) -> NDArray[np.float64]:
     """Return each picture's class probabilities by a model that was trained without it: float64, (N, C).
 
-    Trained on training faces alone, where there are any: what validation and test say must not decide what training
-    leaves out.
+    The models are trained on training faces alone, if there are any: what validation and test say must not decide
+    what training leaves out.
     """
     x = features(faces.images)
     x = (x - x.mean(0)) / (x.std(0) + 1e-6)
@@ -117,7 +117,7 @@ def _trained(x: Tensor, y: Tensor, classes: int, what: str) -> nn.Module:
 def suspects(faces: Faces, probabilities: NDArray[np.float64]) -> list[Suspect]:
     """Return the pictures that confident learning takes to be labelled wrongly, the most suspected first.
 
-    Each split is judged by its own thresholds, so that no test label tells of a training picture.
+    Each split is judged by its own thresholds, so that no test label affects the verdict on a training picture.
 
     Args:
         faces: The pictures.

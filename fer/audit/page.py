@@ -1,4 +1,4 @@
-"""An audit as an HTML page that stands alone, with the pictures side by side."""
+"""An audit as a self-contained HTML page, with the pictures side by side."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

@@ -15,7 +15,7 @@ NEARLY_BLANK = 12.0
 """Deviation below which a picture shows next to nothing; FER2013's darkest recognisable face has 11.7."""
 
 FLAT = 0.25
-"""Share of rows without any variation from which on a picture counts as decoded in part."""
+"""A picture counts as decoded in part if at least this share of its rows has no variation."""
 
 
 class Levels(NamedTuple):
@@ -48,7 +48,7 @@ def partly_decoded(images: NDArray[np.uint8]) -> NDArray[np.intp]:
 
 
 def _flat_rows(image: NDArray[np.uint8]) -> float:
-    """Return the share of a picture's rows, counted from below, that are all of one grey."""
+    """Return the share of a picture's rows, counted from the bottom, that are all of one grey."""
     varied = np.flatnonzero((image != image[-1, -1]).any(axis=1))
     return 1 - (varied[-1] + 1) / len(image) if len(varied) else 1.0
 

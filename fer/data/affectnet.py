@@ -16,7 +16,7 @@ from fer.labels import AFFECTNET
 
 # The authors keep their test set to themselves, and everyone reports on the validation set.
 _SETS: dict[str, Split] = {"train_set": "train", "val_set": "test"}
-_MAX_FILE = 4096  # bytes; AffectNet's own have 132 or so
+_MAX_FILE = 4096  # bytes; AffectNet's own files have about 132
 _MAX_ITEM = 64  # bytes; a digit in UTF-32 has 4
 
 
@@ -33,10 +33,10 @@ def list_affectnet(tree: Tree, at: str, options: ReadOptions) -> Listing:
     Args:
         tree: Where to look.
         at: The folder that holds `train_set` and `val_set`.
-        options: What becomes of classes that are none of the seven, and of pictures without a sound label.
+        options: What to do with classes other than the seven, and with pictures without a valid label.
 
     Raises:
-        FerError: If a set is missing, or a picture's label is missing or is none.
+        FerError: If a set is missing, or a picture's label is missing or invalid, unless such are to be skipped.
     """
     for name in _SETS:
         if name not in tree.folders(at) or not _is_set(tree, join(at, name)):
@@ -95,9 +95,9 @@ def _digit(data: bytes, where: str) -> str:
         if len(data) > _MAX_FILE:
             raise ValueError(f"it has {len(data):,} bytes")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what a damaged header makes Python's parser remark
+            warnings.simplefilter("ignore")  # Python's parser warns about damaged headers
             text = _only_value(data)
-    except Exception as error:  # NumPy's parsers raise nearly anything at damaged bytes
+    except Exception as error:  # NumPy's parsers raise nearly anything on damaged bytes
         raise FerError(f"{where} holds no label ({one_line(error, 100)}); replace or remove it") from error
     digit = text.strip().removesuffix(".0")
     if digit not in AFFECTNET:
@@ -106,7 +106,7 @@ def _digit(data: bytes, where: str) -> str:
 
 
 def _only_value(data: bytes) -> str:
-    """Return the only value of a NumPy file as text; what the header claims is checked before it is allocated."""
+    """Return the only value in a NumPy file as text, checking what the header claims before allocating it."""
     file = io.BytesIO(data)
     formats = np.lib.format
     version = formats.read_magic(file)

@@ -28,18 +28,18 @@ _DAMAGE = (
     EOFError,
     OSError,
     OverflowError,
-    RuntimeError,  # zipfile's for a password, tarfile's for endless chains of headers
+    RuntimeError,  # from zipfile for a password, from tarfile for endless chains of headers
     NotImplementedError,
-    ValueError,  # the header parsers' for numbers that are none
+    ValueError,  # from the header parsers for malformed numbers
 )
 
 
 class DamagedArchiveError(FerError):
-    """An archive that cannot be read, and not a picture in it alone."""
+    """The archive itself cannot be read, not just one picture in it."""
 
 
 def is_archive(name: str) -> bool:
-    """Return whether a file's name ends as a zip's or a tar's."""
+    """Return whether a file's name ends like that of a zip or a tar."""
     return name.lower().endswith(SUFFIXES)
 
 
@@ -52,7 +52,7 @@ def open_archive(path: Path) -> Iterator[Tree]:
 
     Raises:
         FerError: If the archive is damaged, encrypted or too large, or holds links or paths that lead out of
-            it. The tree raises the same of damage that is found while reading it.
+            it. The tree raises the same for damage found while reading it.
     """
     with ExitStack() as stack:
         with _damage_told(path):
@@ -76,7 +76,10 @@ def _damage_told(path: Path) -> Iterator[None]:
 
 
 class _Told:
-    """An archive's tree that tells damage in a sentence. Nobody else's errors pass through here: they are no damage."""
+    """An archive's tree that reports damage in a sentence.
+
+    Only the tree's own reads are wrapped, so that nobody else's errors are mistaken for damage.
+    """
 
     def __init__(self, tree: Tree, archive: Path) -> None:
         self._tree = tree

@@ -1,4 +1,4 @@
-"""Online albumentations: which faces are transformed, and how the draws repeat."""
+"""Online augmentation with albumentations: which faces are transformed, and how the draws are reproduced."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -36,7 +36,7 @@ def augmented_classes(
 
 @runtime_checkable
 class Batched(Protocol):
-    """A transform that takes a whole batch, with draws of its own for each face."""
+    """A transform that takes a whole batch and draws anew for each face."""
 
     def each(self, faces: NDArray[np.uint8], draw: np.random.Generator) -> NDArray[np.uint8]:
         """Return faces, uint8 (N, H, W), transformed."""
@@ -46,13 +46,13 @@ def check_transforms(transforms: Sequence[A.BasicTransform | A.BaseCompose], siz
     """Try each transform on a face of `size` pixels a side.
 
     Raises:
-        FerError: If one fails, or does not return a face of that kind.
+        FerError: If one fails, or does not return a face of the same shape and type.
     """
     face = np.linspace(0, 255, size * size).astype(np.uint8).reshape(size, size, 1)
     for transform in _each(transforms):
         try:
             result = transform(image=face, force_apply=True)["image"]
-        except Exception as error:  # anyone's
+        except Exception as error:  # a transform may be anyone's code
             raise FerError(
                 f"data.augment.transforms: {type(transform).__name__} fails on a grey face ({first_line(error)})"
             ) from error
@@ -60,7 +60,7 @@ def check_transforms(transforms: Sequence[A.BasicTransform | A.BaseCompose], siz
 
 
 def _each(transforms: Sequence[Any]) -> Iterator[A.BasicTransform | A.BaseCompose]:
-    """Yield transforms, and of those that choose among some, these."""
+    """Yield the transforms; instead of one that chooses among several, yield those."""
     for transform in transforms:
         if isinstance(transform, A.OneOf | A.SomeOf | A.OneOrOther):
             yield from _each(transform.transforms)
@@ -77,9 +77,9 @@ def _check(transform: A.BasicTransform | A.BaseCompose, face: NDArray[np.uint8],
 
 
 class Augmenter:
-    """Transforms the faces of some classes, one draw a face.
+    """Transforms the faces of some classes, with one draw per face.
 
-    A batch brings its own seed, so that what a face looks like depends on the run's seed, the epoch and the
+    Each batch brings its own seed, so that what a face looks like depends on the run's seed, the epoch and the
     batch, and not on which worker made it.
 
     Args:
@@ -122,9 +122,9 @@ class Augmenter:
         for transform, seed in zip(transforms, seeds, strict=False):
             transform.set_random_seed(seed)
         for row, face in enumerate(faces[..., None]):
-            for transform in transforms:  # called one by one, they take four fifths of what a Compose of them does
+            for transform in transforms:  # called one by one, they take four fifths of the time of a Compose
                 result = transform(image=face)["image"]
-                _check(transform, face, result)  # a choice within a Compose was not tried as a whole
+                _check(transform, face, result)  # of a choice within a Compose, not every option was tried
                 face = result
             faces[row] = face[:, :, 0]
         return faces

@@ -24,7 +24,7 @@ from fer.errors import FerError
 __all__ = ["Oversampling", "load_oversampled", "oversample"]
 
 FORMAT = 1
-"""To be raised whenever the same configuration and faces give another folder."""
+"""Increase this whenever the same configuration and faces would give a different folder."""
 
 _FORGOTTEN = 600  # seconds; a living writer adds a picture every millisecond or so
 _HEX = "[0-9a-f]"
@@ -36,10 +36,10 @@ def oversample(faces: Faces, config: Oversampling, root: Path) -> Path:
     Args:
         faces: The training split alone; images uint8 (N, H, W).
         config: What to copy, and how.
-        root: The folder in which each configuration has its own; made if missing.
+        root: The folder that holds a subfolder for each configuration; made if missing.
 
     Returns:
-        The finished folder: `<class>/<name>.png` as they are in `faces`, `<class>/<name>_aug0001.png` and so
+        The finished folder: `<class>/<name>.png` for the faces as given, `<class>/<name>_aug0001.png` and so
         on for their copies, `manifest.csv` and `manifest.json`.
 
     Raises:
@@ -51,7 +51,7 @@ def oversample(faces: Faces, config: Oversampling, root: Path) -> Path:
     key = _hash(json.dumps([FORMAT, asdict(config), source], sort_keys=True))
     kinds = "auto" if config.classes == "auto" else "-".join(config.classes) or "none"
     folder = root / f"{kinds}-{key[:8]}"
-    _remove_forgotten(root)  # at every start: the run after a killed one still finds its remains too fresh
+    _remove_forgotten(root)  # at every start: right after a run was killed, its remains are still too fresh
     if not folder.exists():
         summary = {"format": FORMAT, "key": key, "config": asdict(config), "source": faces.source, **source}
         _write(faces, config, summary, folder)
@@ -64,9 +64,9 @@ def oversample(faces: Faces, config: Oversampling, root: Path) -> Path:
 def load_oversampled(folder: Path, source: Faces) -> Faces:
     """Read an oversampled folder back.
 
-    Every file is read and compared, by the manifest's digest, with what was written; of those that are then
-    known to hold the pictures in `source` none is decoded. That takes a second or so for FER2013, too little
-    to keep a faster copy of the pictures that might come to differ from them.
+    Every file is read, and the manifest's digest shows whether it is still what was written. The files then known
+    to hold the pictures in `source` are not decoded. That takes a second or so for FER2013, so a faster second
+    copy of the pictures, which might come to differ from them, is not worth keeping.
 
     Args:
         folder: What `oversample` returned.
@@ -116,7 +116,7 @@ def _targets(source: Faces, rows: list[Row]) -> Targets | None:
 
 
 def _write(faces: Faces, config: Oversampling, summary: dict[str, Any], folder: Path) -> None:
-    """Write a folder next to its place and then move it there, so that what stands there is finished."""
+    """Write a folder next to its final place and then move it there, so that only finished folders appear there."""
     root = folder.parent
     temporary = root / f".{folder.name}.{uuid.uuid4().hex[:12]}.tmp"
     try:
@@ -175,12 +175,12 @@ def _publish(temporary: Path, folder: Path) -> None:
 def _remove_forgotten(root: Path) -> None:
     """Remove what killed writers left: temporary folders in which nothing has been written for a while.
 
-    Age tells a dead writer on any file system and machine, where a process number would mean nothing.
+    Age reveals a dead writer on any file system and machine; a process number would mean nothing elsewhere.
     """
     for old in root.glob(f".*-{_HEX * 8}.{_HEX * 12}.tmp"):
         try:
             touched = max(path.stat().st_mtime for path in (old, *old.iterdir()))
-        except OSError:  # its writer, or another one, is just removing it
+        except OSError:  # its writer, or another one, is removing it right now
             continue
         if time.time() - touched > _FORGOTTEN:
             shutil.rmtree(old, ignore_errors=True)
@@ -194,7 +194,7 @@ def _read(folder: Path, row: Row) -> bytes:
 
 
 def _identity(faces: Faces) -> dict[str, str]:
-    """Return what tells these faces from others; the names count too, for the files are named after them."""
+    """Return digests that identify these faces; the names count too, since the files are named after them."""
     names = "\n".join((*faces.classes, *faces.origins))
     return {"source_digest": faces.digest(), "source_names": _hash(names)}
 

@@ -35,7 +35,7 @@ class FaceDataset(Dataset[Batch]):
     Args:
         faces: What to draw from.
         augmenter: Transforms training batches; None leaves faces as they are.
-        draw: Learn labels drawn from the faces' targets, anew for every batch, instead of these shares themselves.
+        draw: Learn labels drawn from the faces' targets, anew for every batch, instead of the shares themselves.
     """
 
     def __init__(self, faces: Faces, augmenter: Augmenter | None = None, draw: bool = False) -> None:
@@ -61,7 +61,7 @@ class FaceDataset(Dataset[Batch]):
 
 
 def draw_labels(shares: NDArray[Any], seed: int) -> NDArray[np.int64]:
-    """Draw a label for each face, every class as often as its share says.
+    """Draw a label for each face, each class with its share as the probability.
 
     Args:
         shares: Floating point, (N, C), not negative, with a positive sum in each row.
@@ -71,7 +71,7 @@ def draw_labels(shares: NDArray[Any], seed: int) -> NDArray[np.int64]:
         int64, (N,).
     """
     ends = shares.cumsum(axis=1, dtype=np.float64)
-    # the 1 keeps these draws apart from the augmentation's, which has the same seed
+    # the 1 keeps these draws apart from the augmentation's, which uses the same seed
     points = np.random.default_rng((seed, 1)).random(len(shares)) * ends[:, -1]
     labels: NDArray[np.int64] = (points[:, None] >= ends).sum(axis=1)
     return labels
@@ -83,14 +83,14 @@ def keep(batch: Any) -> Batch:
 
 
 class EpochBatches(Sampler[BatchRequest]):
-    """Yields an epoch's batches, shuffled and shared out over devices by seed and epoch alone.
+    """Yields an epoch's batches; how they are shuffled and shared among devices depends on seed and epoch alone.
 
     Args:
         count: Number of faces.
-        batch_size: Faces a batch, on each device.
+        batch_size: Faces per batch, on each device.
         seed: The run's seed.
-        shuffle: Draw an order for each epoch and drop the incomplete last batch (batch norm would make much of
-            its few faces); otherwise keep the order and all faces.
+        shuffle: Draw an order for each epoch and drop the incomplete last batch (batch norm would give its few
+            faces too much weight), unless it is the only one; otherwise keep the order and all faces.
         rank: Number of this device.
         world_size: Number of devices; with `shuffle`, each gets its own part.
     """
@@ -106,7 +106,7 @@ class EpochBatches(Sampler[BatchRequest]):
         self.world_size = world_size
         self.epoch = 0
         self.skipped = (-1, 0)
-        # Lightning tells the epoch to `batch_sampler.sampler`, and this sampler is both in one
+        # Lightning calls `set_epoch` on `batch_sampler.sampler`, and this sampler is both in one
         self.sampler = self
 
     def set_epoch(self, epoch: int) -> None:

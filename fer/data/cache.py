@@ -20,24 +20,24 @@ from fer.data.trees import FolderTree
 from fer.errors import FerError
 
 FORMAT = 5
-"""To be raised whenever the readers give something else for the same files."""
+"""Increase this whenever the readers give something different for the same files."""
 
 _ARRAYS = ("images", "labels", "splits")
 _PIECE = 2**22
-_DRAFT = ".fer-cache-"  # of temporary folders; a name that nobody's own folder beside them has
+_DRAFT = ".fer-cache-"  # prefix of temporary folders; no folder of a user's own has such a name
 _FORGOTTEN = 24 * 3600  # seconds; a temporary folder older than that belongs to no living process
 
 
 def load_faces(root: Path, cache_dir: Path, options: ReadOptions | None = None) -> Faces:
-    """Read the faces at a path as `fer.data.readers.read_faces` does, and from the second time on quickly.
+    """Read the faces at a path as `fer.data.readers.read_faces` does, but quickly from the second time on.
 
-    All files are hashed at every start, so that changed data can never be taken for the cached.
+    All files are hashed at every start, so that changed data can never be mistaken for what is cached.
 
     Args:
         root: A folder, or a table or archive itself.
         cache_dir: Where the arrays are kept; made if missing. If it cannot be written, the faces are read
             without it, and a note says so.
-        options: How they are read; each choice is kept apart.
+        options: How they are read; faces read with different options are cached separately.
 
     Returns:
         The faces, with images uint8 (N, size, size) as a read-only memory map.
@@ -85,7 +85,7 @@ def _key(tree: FolderTree, found: Found, options: ReadOptions) -> str:
 
 
 def _load(place: Path) -> Faces | None:
-    """Return the faces kept at a place, or None if there are none or they are not what was once written."""
+    """Return the faces kept at a place, or None if there are none or they are no longer what was written."""
     try:
         meta = json.loads((place / "meta.json").read_text(encoding="utf-8"))
         images = np.load(place / "images.npy", mmap_mode="r")

@@ -1,4 +1,4 @@
-"""From the class names that a source has to the labels of this program."""
+"""Maps a source's class names to the labels of this program."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from fer.data.options import ReadOptions
 from fer.errors import FerError
 from fer.labels import EMOTIONS, emotion_indices, plain_name
 
-_TYPABLE = re.compile(r"[\w ./+$%*@?|-]+", re.ASCII)  # what Hydra takes as a key, which cannot be quoted there
+_TYPABLE = re.compile(r"[\w ./+$%*@?|-]+", re.ASCII)  # what Hydra accepts as a key; keys cannot be quoted there
 _NAME = re.compile(r"\w[\w -]{0,49}")  # becomes a folder's name in oversampling
 
 
@@ -21,7 +21,7 @@ class ClassMapping:
     """What each class of a source is called here.
 
     Attributes:
-        classes: The class names in label order: the seven emotions, and after them what was kept.
+        classes: The class names in label order: the seven emotions, then any other classes that were kept.
         labels: The label of each name as found; None for a class that is left out.
         notes: What was renamed, kept and left out, a sentence each.
     """
@@ -37,13 +37,13 @@ def map_classes(
     """Decide what a source's classes are called.
 
     Args:
-        found: The class names as they stand in the source, each with where it stands, for error messages.
-        options: `class_map` goes before the known names; `extra_classes` says what becomes of unknown ones.
+        found: The class names as written in the source, each with its location, for error messages.
+        options: `class_map` takes precedence over the known names; `extra_classes` says what to do with unknown ones.
         digits: What digits mean in this source.
 
     Raises:
         FerError: If a class is none of the seven and to be neither left out nor kept, or `class_map` names a
-            class that is not there or none that it could mean.
+            class that is not there, or maps one to a class that does not exist.
     """
     plain = {name: (digits or {}).get(name) or plain_name(name) for name in found}
     meant = _class_map(plain, options)
@@ -87,8 +87,8 @@ def check_learnable(faces: Faces) -> None:
     """Check that a network can be trained on these faces to recognise all of their classes.
 
     Raises:
-        FerError: If training or test has no picture, training none of a class that another split has, or a class a
-            name that no folder of copies can have.
+        FerError: If a split has no picture, if training has none of a class that another split has, or if
+            a class has a name that no folder of copies can have.
     """
     counts = _by_split(faces.labels, faces.splits, faces.classes)
     for split in SPLITS:
@@ -119,7 +119,7 @@ def _by_split(
 
 
 def _class_map(plain: Mapping[str, str], options: ReadOptions) -> dict[str, str]:
-    """Return the class that `class_map` gives to the names that it speaks of, as they stand in the source."""
+    """Return the class that `class_map` assigns to each name it covers, names being as written in the source."""
     meant: dict[str, str] = {}
     for key, value in options.class_map.items():
         names = [name for name, known in plain.items() if key.strip().lower() in (name.lower(), known)]
@@ -141,7 +141,7 @@ def _unknown(name: str, found: Mapping[str, str], names: Mapping[str, str]) -> F
 
 
 def map_hint(names: Sequence[str]) -> str:
-    """Return how to say what classes of these names mean, for an error message."""
+    """Return the setting that says what classes of these names mean, for an error message."""
     if not all(_TYPABLE.fullmatch(name) for name in names):
         return "class_map in a file of your own beside conf/data/folder.yaml (no command line takes such names)"
     return f"'data.class_map={{{', '.join(f'{name}: disgust' for name in names[:2])}{', …' * (len(names) > 2)}}}'"

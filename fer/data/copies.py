@@ -22,16 +22,16 @@ _SUFFIX = re.compile(r"\.(bmp|gif|jpe?g|pgm|png|ppm|tiff?|webp)$", re.IGNORECASE
 
 @dataclass(frozen=True)
 class Oversampling:
-    """Which classes are filled up how far, and how their copies differ from the originals.
+    """Which classes are filled up, how far, and how their copies differ from the originals.
 
     Attributes:
         classes: Emotion names, or "auto": every class with fewer pictures than the mean.
-        target: How many pictures a class shall have: "majority", as many as the largest class; a whole
-            number, that many; a float, that factor times its own. A class that has more keeps them all.
-        rotation: Degrees, to both sides.
+        target: How many pictures a class should have: "majority" for as many as the largest class; a whole
+            number for that many; a float for that factor times its own number. A class that has more keeps them all.
+        rotation: Degrees, in both directions.
         shift: Fraction of width and height, in all directions.
         zoom: Fraction of the size, in and out.
-        flip: Whether every other copy, by chance, is mirrored.
+        flip: Whether copies are mirrored, each with probability one half.
         seed: Other seeds make other copies.
         known: The class names in label order.
 
@@ -91,7 +91,7 @@ def plan(faces: Faces, config: Oversampling) -> tuple[list[Row], list[int]]:
         emotion = faces.classes[label]
         for index in _in_turn(np.flatnonzero(faces.labels == label), missing, (config.seed, label)):
             file = f"{emotion}/{names.copy(emotion, stems[index])}.png"
-            # from the file's name, so that a picture's copies do not depend on what else is in the class
+            # seeded by the file's name, so that a picture's copies do not depend on what else is in the class
             digest = hashlib.blake2b(f"{config.seed}/{file}".encode(), digest_size=4)
             change = draw_change(int.from_bytes(digest.digest(), "big"), config, height, width)
             rows.append(Row(file, emotion, faces.origins[index], change))
@@ -121,14 +121,14 @@ def _missing(faces: Faces, config: Oversampling) -> dict[int, int]:
 
 
 def _in_turn(indices: NDArray[np.intp], number: int, seed: tuple[int, int]) -> list[int]:
-    """Return so many of the indices that each occurs equally often, give or take one, in random order."""
+    """Return `number` indices in random order, in which each occurs equally often, give or take one."""
     rng = np.random.default_rng(seed)
     rounds = [rng.permutation(indices) for _ in range(-(-number // len(indices)))]
     return np.concatenate(rounds)[:number].tolist() if rounds else []
 
 
 class _Names:
-    """File names within a class, unique even where capitals do not count."""
+    """File names within a class, unique even on file systems that ignore case."""
 
     def __init__(self) -> None:
         self._used: set[tuple[str, str]] = set()
@@ -163,7 +163,7 @@ def redraw(original: NDArray[np.uint8], change: Change) -> NDArray[np.uint8]:
     """
     scale, angle = (change.scale,) * 2, (change.angle,) * 2
     shift = {"x": (change.shift_x,) * 2, "y": (change.shift_y,) * 2}
-    # ranges of no extent: nothing is left to chance, so the row alone decides
+    # ranges of zero width: nothing is left to chance, so the row alone decides
     move = A.Affine(
         scale={"x": scale, "y": scale},
         translate_px=shift,
@@ -179,8 +179,8 @@ def redraw(original: NDArray[np.uint8], change: Change) -> NDArray[np.uint8]:
 def draw_change(seed: int, config: Oversampling, height: int, width: int) -> Change:
     """Draw a copy's rotation, shift, scale and flip, each uniformly in its range.
 
-    Shifts are whole pixels, for albumentations knows no others; four digits after the point keep the
-    manifest legible and are what is applied.
+    Shifts are whole pixels, because albumentations knows no others. Other numbers are rounded to four decimals,
+    which keeps the manifest legible, and are applied as rounded.
     """
     rng = np.random.default_rng(seed)
     reach_x, reach_y = int(config.shift * width), int(config.shift * height)

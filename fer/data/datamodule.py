@@ -28,7 +28,7 @@ from fer.device import cpu_cores
 from fer.errors import FerError
 from fer.files import sha256
 
-FEW_STEPS = 4  # an epoch, below which a small data set is hardly learned in the usual number of epochs
+FEW_STEPS = 4  # per epoch; with fewer, a small data set is hardly learned in the usual number of epochs
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class FaceDataModule(L.LightningDataModule):
         seed: The run's seed, for the order of batches and all augmentation.
 
     Raises:
-        FerError: If a transform makes something else than a face of a face.
+        FerError: If a transform turns a face into something other than a face.
 
     Attributes:
         faces: The faces of each split; "train" with its oversampled copies. Filled by `setup`.
@@ -56,7 +56,7 @@ class FaceDataModule(L.LightningDataModule):
         self, config: DataConfig, transforms: Sequence[A.BasicTransform | A.BaseCompose] = (), seed: int = 0
     ) -> None:
         super().__init__()
-        ReadOptions.of(config)  # whose numbers are in their ranges
+        ReadOptions.of(config)  # checks that the numbers are in their ranges
         check_transforms(transforms, config.size)
         self.config = config
         self.seed = seed
@@ -80,7 +80,7 @@ class FaceDataModule(L.LightningDataModule):
 
     @property
     def augmenter(self) -> Augmenter:
-        """What transforms the training faces of the chosen classes, among those that were read."""
+        """The augmenter for training faces of the chosen classes, which must be among those that were read."""
         return Augmenter(self.transforms, augmented_classes(self.config.augment.classes, self.all_faces.classes))
 
     def read(self) -> None:
@@ -88,7 +88,7 @@ class FaceDataModule(L.LightningDataModule):
         if self._all is not None:
             return
         faces, self.source = read_source(self.config)
-        augmented_classes(self.config.augment.classes, faces.classes)  # a wrong name ends here, not in training
+        augmented_classes(self.config.augment.classes, faces.classes)  # a wrong name fails here, not in training
         check_learnable(faces)
         if self.source == "sample" and self.config.name == "auto":
             log.warning(
@@ -112,7 +112,7 @@ class FaceDataModule(L.LightningDataModule):
 
     @property
     def record(self) -> dict[str, str | None]:
-        """What a run's record says of the data: source, digest, and the SHA-256 of the list of what was left out."""
+        """What a run's record says about the data: source, digest, and the SHA-256 of the exclusion list."""
         exclude = self.config.exclude
         return {
             "source": self.all_faces.source,
@@ -172,7 +172,7 @@ class FaceDataModule(L.LightningDataModule):
                 len(faces),
                 self.config.batch_size,
             )
-        # workers begin to draw before Lightning tells the epoch
+        # workers begin to draw before Lightning sets the epoch
         epoch, done = self._resume_at
         if done >= len(batches):
             epoch, done = epoch + 1, 0
@@ -191,7 +191,7 @@ class FaceDataModule(L.LightningDataModule):
 
     def evaluation_dataloader(self, split: Split) -> DataLoader[Batch]:
         """Return a split's batches, as they are and in order."""
-        faces = replace(self.faces[split], targets=None)  # what is right is what most people said
+        faces = replace(self.faces[split], targets=None)  # what most people said counts as right
         batches = EpochBatches(len(faces), 2 * self.config.batch_size, self.seed, shuffle=False)
         return self._loader(FaceDataset(faces), batches, workers=0)
 
@@ -212,31 +212,31 @@ class FaceDataModule(L.LightningDataModule):
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
 
     def _workers(self) -> int:
-        """Workers for training batches: on a CPU they would only take cores from the network."""
+        """Return how many workers make training batches: on a CPU, they would only take cores from the network."""
         wanted = self.config.num_workers
         if wanted != "auto":
             return int(wanted)
         if self.trainer is None or self.trainer.strategy.root_device.type == "cpu":
             return 0
-        # each that is not forked starts a Python of its own, in seconds and with half a gigabyte
+        # a worker that is not forked starts a Python of its own, which takes seconds and half a gigabyte
         most = 8 if multiprocessing.get_start_method() == "fork" else 2
         return max(1, min(most, cpu_cores() // self.trainer.num_devices))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return how far the epoch was, for a checkpoint in its middle."""
+        """Return how far the epoch has got, for a checkpoint in the middle of it."""
         assert self.trainer is not None
         epoch: Any = self.trainer.fit_loop.epoch_progress.current
-        batches = self.trainer.fit_loop.epoch_loop.batch_progress.current  # of the last epoch, where it is done
+        batches = self.trainer.fit_loop.epoch_loop.batch_progress.current  # still the last epoch's once it is done
         done = batches.completed if epoch.started > epoch.completed else 0
         return {"epoch": self.trainer.current_epoch, "batches_done": done}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on behind the batches that were trained on before the interruption."""
+        """Resume after the batches that were trained on before the interruption."""
         self._resume_at = (state_dict["epoch"], state_dict["batches_done"])
 
 
 def _leave_signals_to_the_training(worker: int) -> None:
-    """Keep a worker alive: terminals and batch systems signal to a whole group, and the training stops by itself."""
+    """Keep a worker alive when a terminal or batch system signals its whole group; the training stops by itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "setpgid"):  # not on Windows
         os.setpgid(0, 0)

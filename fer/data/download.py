@@ -1,4 +1,4 @@
-"""FER2013 from Kaggle, where the extra `download` is installed."""
+"""FER2013 from Kaggle; needs the extra `download`."""
 
 from importlib import import_module
 from pathlib import Path
@@ -27,5 +27,5 @@ def download_fer2013() -> Path:
         ) from error
     try:
         return Path(kagglehub.dataset_download(HANDLE))
-    except Exception as error:  # no network, no account, no space: kagglehub raises them all as they come
+    except Exception as error:  # no network, no account, no space: kagglehub passes any error on
         raise FerError(f"FER2013 could not be downloaded ({one_line(error)}); {_BY_HAND}") from error

@@ -130,7 +130,7 @@ def draw_nose(canvas: Canvas, act: dict[str, float], rng: np.random.Generator, s
 
 
 def draw_mouth(canvas: Canvas, act: dict[str, float], rng: np.random.Generator, skin: float) -> None:
-    """Draw lips, and what they show between them."""
+    """Draw the lips, and what shows between them."""
     half, height = max(0.1, rng.uniform(0.25, 0.3) + act["wide"]), rng.uniform(0.48, 0.54)
     thick, red = rng.uniform(0.045, 0.075) * max(0.2, 1 + act["lips"]), skin * rng.uniform(0.55, 0.75)
     t = np.linspace(-1, 1, 25)

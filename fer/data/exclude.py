@@ -44,11 +44,11 @@ def excluded(faces: Faces, path: Path, filtered: bool = False) -> Faces:
     Args:
         faces: Faces of all splits.
         path: The list.
-        filtered: Whether some were left out of them before, as FER+ does, so that a list may name more than there are.
+        filtered: Whether some were left out already, as by FER+, so that the list may name pictures no longer there.
 
     Raises:
-        FerError: If it names a picture that is not there (of filtered faces, none that is) or that is not in
-            training: what validates and tests is never changed.
+        FerError: If the list names a picture that is not there (for filtered faces: if none of those it names is),
+            or one outside training: validation and test are never changed.
     """
     row_of = {origin: row for row, origin in enumerate(faces.origins)}
     dropped = np.zeros(len(faces), dtype=bool)

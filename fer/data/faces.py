@@ -27,10 +27,10 @@ class Faces:
         labels: int64, (N,), indices into `classes`.
         splits: uint8, (N,), indices into `SPLITS`.
         origins: N strings, each the file (relative to the source's root) or the row a picture came from.
-        source: What was read, for people: "Kaggle folders in /data/fer2013", say.
+        source: What was read, in words: "Kaggle folders in /data/fer2013", say.
         notes: What a user must know about how it was read, a sentence each.
         classes: The class names in label order.
-        targets: What several people said about each face, where training shall learn more than the labels.
+        targets: What several people said about each face, if training is to learn more than the labels.
     """
 
     images: NDArray[np.uint8]

@@ -1,17 +1,17 @@
-"""FER+: FER2013's pictures under the votes of ten taggers (Barsoum et al., 2016, https://arxiv.org/abs/1608.01041).
+"""FER+: FER2013's pictures as labelled by ten taggers (Barsoum et al., 2016, https://arxiv.org/abs/1608.01041).
 
-What counts and what is learned follows the authors' code (`src/ferplus.py` in github.com/microsoft/FERPlus), filter
-by filter, in this order however they are given:
+What counts and what is learned follow the authors' code (`src/ferplus.py` in github.com/microsoft/FERPlus), filter
+by filter. The filters apply in this order, in whatever order they are given:
 
 - "blank": a row without an image name is left out.
-- "outliers": a class with a single vote, of the ten, counts as having none.
+- "outliers": a class with only one of the ten votes counts as having none.
 - "unknown": a face for which more taggers said "unknown" or "no face" than any one emotion is left out.
-- "leading": the shares that are drawn from or learned hold the classes with most votes alone: from the top, and
-  classes with equally many together, until three quarters of all votes or three classes are reached, and none below
-  "unknown" or "no face".
+- "leading": the shares that are drawn from or learned cover only the classes with most votes: from the top down,
+  classes with equally many votes together, until three quarters of all votes or three classes are reached, and none
+  with fewer votes than "unknown" or "no face".
 - "majority": a face is left out unless more than half of all its votes, those for "unknown" and "no face" included,
-  are for one emotion. In training for another target than the majority, it is enough that they are for the classes
-  that the target holds: for those with 30 % of the votes or more, or for those that lead, if these are three at most.
+  are for one emotion. In training for a target other than the majority, it is enough that they are for the classes
+  in the target: for those with 30 % of the votes or more, or for those that lead, if there are at most three.
 
 With all of them, 25,060 training faces remain for the majority (27,956 for shares, 27,671 for several right classes),
 3,199 of PublicTest and 3,153 of PrivateTest; without "leading" and "majority", 28,389, 3,553 and 3,546.
@@ -39,13 +39,13 @@ _USAGES = {"train": "Training", "val": "PublicTest", "test": "PrivateTest"}
 
 
 class Verdict(NamedTuple):
-    """What the votes come to.
+    """The outcome of the votes.
 
     Attributes:
         kept: bool, (N,), whether the face passes the filters.
         labels: int64, (N,), the emotion with most votes, in the order of `EMOTIONS_WITH_CONTEMPT`.
-        targets: float32, (N, 8), shares of the votes; bool, (N, 8), the classes that count as right; or None where
-            the labels are all that is learned. Those of faces that are not kept mean nothing.
+        targets: float32, (N, 8), shares of the votes; bool, (N, 8), the classes that count as right; or None if
+            the labels are all that is learned. The rows of faces that are not kept are meaningless.
     """
 
     kept: NDArray[np.bool_]
@@ -68,14 +68,14 @@ def join_votes(
     Args:
         faces: All of FER2013, from its table or Kaggle's folders.
         votes: `fer2013new.csv`.
-        index: The table of Kaggle's pictures by row; read for the folders alone.
+        index: The table of Kaggle's pictures by row; read only for Kaggle's folders.
         contempt: Keep contempt as the eighth class; otherwise its faces and votes are left out.
         target: One of `TARGETS`.
         filters: Some of `FILTERS`.
         key: The configuration key that names the table, for error messages.
 
     Returns:
-        The faces that remain, in their order, with a note on how many these are.
+        The faces that remain, in their order, with a note on how many there are.
 
     Raises:
         FerError: If the files do not belong to these faces, or a class is left without training faces.
@@ -106,7 +106,7 @@ def join_votes(
 
 
 def judge(votes: Votes, target: str, filters: Sequence[str]) -> Verdict:
-    """Filter the faces by their votes, and label them; the module's text says how.
+    """Filter the faces by their votes, and label them; the module's docstring says how.
 
     Validation and test faces are always filtered and labelled by the majority, whatever the target.
     """
@@ -133,7 +133,7 @@ def judge(votes: Votes, target: str, filters: Sequence[str]) -> Verdict:
 
 
 def _accepted(counts: NDArray[np.int64], labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the votes for classes with 30 % of them or more, and which emotions these are, the label in any case.
+    """Return the votes for classes with 30 % of them or more, and which emotions those are, always with the label.
 
     As in the authors' code, exactly 30 % are enough: three of ten votes.
     """
@@ -161,7 +161,7 @@ def _shares(
 
 
 def _without(targets: Targets | None, classes: int) -> Targets | None:
-    """Return the targets for the first classes alone, shares in proportion."""
+    """Return the targets for the first classes alone, with shares scaled up in proportion."""
     if targets is None or targets.shape[1] == classes:
         return targets
     fewer = targets[:, :classes]

@@ -40,8 +40,8 @@ class Found:
 
     Attributes:
         form: What it is.
-        path: Where it lies in its tree: the table or the archive, for all else the folder that holds it.
-        tables: The tables to read, each with its split; None for one whose rows tell theirs.
+        path: Where it lies in its tree: the table or archive itself, or for all else the folder that holds it.
+        tables: The tables to read, each with its split; None for a table whose rows name their own.
         ignored: A sentence on other data beside it, which is not read.
     """
 
@@ -61,7 +61,7 @@ def find(root: Path, options: ReadOptions) -> tuple[FolderTree, Found]:
     """Find the data at a path without reading it.
 
     Returns:
-        The folder on disk, and what in it is to be read.
+        The folder on disk, and what to read in it.
 
     Raises:
         FerError: If there is nothing, only folders of unknown names, or several archives and nothing else.
@@ -79,7 +79,7 @@ def find(root: Path, options: ReadOptions) -> tuple[FolderTree, Found]:
 
 
 def choose_found(tree: Tree, options: ReadOptions) -> Found:
-    """Return what in a tree is to be read, with a note on what is not.
+    """Return what to read in a tree, with a note on what is left unread.
 
     Raises:
         FerError: If there is nothing, only folders of unknown names, or several archives and nothing else.
@@ -99,10 +99,10 @@ def choose_found(tree: Tree, options: ReadOptions) -> Found:
 
 
 def _strange(tree: Tree, options: ReadOptions) -> Found:
-    """Return the folders of pictures that are named after no known classes, if they are to be kept so.
+    """Return the folders of pictures whose names are no known classes, if such classes are to be kept.
 
     Raises:
-        FerError: If there are none, or it was not said what becomes of them.
+        FerError: If there are none, or the options do not say what to do with them.
     """
     at = ""
     while len(folders := tree.folders(at)) == 1 and at.count("/") < _MAX_DEPTH:
@@ -121,7 +121,7 @@ def _strange(tree: Tree, options: ReadOptions) -> Found:
 
 
 def _candidates(tree: Tree, options: ReadOptions, at: str = "", depth: int = 0) -> Iterator[Found]:
-    """Yield what can be read in a folder and, where it has a single subfolder, in that."""
+    """Yield what can be read in a folder and, if it has a single subfolder, in that one."""
     for name in tree.files(at):
         if name.lower() in TABLES:
             yield _table(join(at, name))

@@ -28,12 +28,12 @@ _CK_NAME = re.compile(r"(S\d{3})_\d{3}_\d{8}\.")  # subject, session and frame, 
 
 
 def split_named(name: str) -> Split | None:
-    """Return the split that a folder's or file's name stands for, in any case; None where it is no split's."""
+    """Return the split that a folder's or file's name stands for, ignoring case; None if it names no split."""
     return _FOLDERS.get(name.lower())
 
 
 def has_split_folders(tree: Tree, at: str) -> bool:
-    """Return whether a folder holds `train` or `test`, under any of their names and in any case."""
+    """Return whether a folder holds `train` or `test`, under any of their names and ignoring case."""
     return any(split_named(name) in ("train", "test") for name in tree.folders(at))
 
 
@@ -43,7 +43,7 @@ def has_class_folders(tree: Tree, at: str, class_map: Collection[str]) -> bool:
     Args:
         tree: Where to look.
         at: The folder.
-        class_map: Names of classes beside the known ones.
+        class_map: Names of classes in addition to the known ones.
     """
     names = tree.folders(at)
     own = {name.strip().lower() for name in class_map}
@@ -52,7 +52,7 @@ def has_class_folders(tree: Tree, at: str, class_map: Collection[str]) -> bool:
 
 
 def folders_of_pictures(tree: Tree, at: str) -> list[str]:
-    """Return the folders in a folder if there are several and each holds pictures alone, as those of classes do."""
+    """Return a folder's subfolders if there are several and each holds only pictures, as class folders do."""
     names = tree.folders(at)
     return names if len(names) > 1 and all(_holds_pictures(tree, join(at, name)) for name in names) else []
 
@@ -65,18 +65,19 @@ def _holds_pictures(tree: Tree, at: str) -> bool:
 def list_split_folders(tree: Tree, at: str, options: ReadOptions) -> Listing:
     """List the picture files below `train/<class>/` and `test/<class>/`, sorted by path, without reading them.
 
-    The folders give the splits where there is one for validation. Where there is none, the file names do if
-    they begin as FER2013's (`Training_`, `PublicTest_` for validation, `PrivateTest_` for test). Where there
-    is none for test, the validation folder is the test: it is what others report on, and choosing the epoch
-    on it as well would flatter the result.
+    If there is a validation folder, the folders give the splits. If there is none, the file names do where they
+    begin as FER2013's do (`Training_`, `PublicTest_` for validation, `PrivateTest_` for test). If there is no test
+    folder, the validation folder becomes the test split: it is what others report on, and choosing the epoch on it
+    as well would flatter the result.
 
     Args:
         tree: Where to look.
         at: The folder that holds `train` and `test`.
-        options: What becomes of classes that are none of the seven.
+        options: What to do with classes other than the seven.
 
     Raises:
-        FerError: If `train` or `test` is missing, a class is empty, or one is unknown and that an error.
+        FerError: If `train` or what could be the test is missing, a class is empty, or a class is unknown and that is
+            an error.
     """
     folders = _split_folders(tree, at)
     classes = {split: tree.folders(join(at, folder)) for split, folder in folders.items()}
@@ -106,12 +107,12 @@ def list_split_folders(tree: Tree, at: str, options: ReadOptions) -> Listing:
 def list_class_folders(tree: Tree, at: str, options: ReadOptions) -> Listing:
     """List the picture files below `<class>/`, sorted by path, without reading them; nothing names their splits.
 
-    Files that are named as in CK+ (Lucey et al., 2010) carry the person whom they show.
+    Entries of files named as in CK+ (Lucey et al., 2010) also name the person they show.
 
     Args:
         tree: Where to look.
         at: The folder that holds the classes.
-        options: What becomes of classes that are none of the seven.
+        options: What to do with classes other than the seven.
 
     Raises:
         FerError: If a class is empty, or is unknown and that is an error.
@@ -125,7 +126,7 @@ def list_class_folders(tree: Tree, at: str, options: ReadOptions) -> Listing:
 
 
 def _mapping(found: Mapping[str, str], options: ReadOptions) -> tuple[ClassMapping, str]:
-    """Return what the classes are called, and whose digits they are; '' where they are words."""
+    """Return what the classes are called, and whose digits their names are; '' if they are words."""
     digits, owner = _digits(found)
     return map_classes(found, options, digits), owner
 
@@ -175,7 +176,7 @@ def _class_files(tree: Tree, at: str, mapping: ClassMapping) -> list[tuple[str, 
 
 
 def _person(path: str) -> str:
-    """Return whom a picture shows, where its name is as in CK+; '' elsewhere."""
+    """Return whom a picture shows if its name is as in CK+; '' otherwise."""
     match = _CK_NAME.match(path.rpartition("/")[2])
     return match[1] if match else ""
 

@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub, or in its format on disk, where the extra `hf` is installed."""
+"""Data sets of the Hugging Face hub, or in its format on disk; needs the extra `hf`."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -24,7 +24,7 @@ from fer.data.readers import as_faces
 from fer.data.trees import FolderTree
 from fer.errors import FerError, one_line
 
-_SAVED = ("dataset_dict.json", "state.json")  # what save_to_disk leaves: of a set of splits, and of one
+_SAVED = ("dataset_dict.json", "state.json")  # what save_to_disk writes: for a set of splits, and for a single one
 
 
 class _Columns(NamedTuple):
@@ -43,16 +43,16 @@ class _Picture(NamedTuple):
 def read_hub(name: str, options: ReadOptions) -> Faces:
     """Read a data set of the Hugging Face hub.
 
-    Pictures and labels are the columns with the features `Image` and `ClassLabel`; the class names are the
-    latter's own. Splits are told by their names; where there is but one, all three are drawn from it.
+    Pictures and labels are the columns with the features `Image` and `ClassLabel`; the latter also gives the class
+    names. Splits are recognised by their names; if there is only one, all three are drawn from it.
 
     Args:
         name: Its name on the hub, or a local folder that `load_dataset` or `load_from_disk` reads.
         options: How it is read.
 
     Raises:
-        FerError: If the library `datasets` is not installed, the data set cannot be had, or it has not one
-            column of pictures and one of labels.
+        FerError: If the library `datasets` is not installed, the data set cannot be loaded, or it does not have
+            exactly one column of pictures and one of labels.
     """
     try:
         library = import_module("datasets")
@@ -79,7 +79,7 @@ def _load(library: Any, name: str) -> Mapping[str, Any]:
             data = library.load_from_disk(str(path))
         else:
             data = library.load_dataset(str(path) if path.is_dir() else name)
-    except Exception as error:  # no network, no such name, no permission: the library raises them as they come
+    except Exception as error:  # no network, no such name, no permission: the library passes any error on
         raise FerError(
             f"data.root: the Hugging Face data set '{name}' cannot be loaded ({one_line(error)}); check the name, "
             "or give a local folder"
@@ -88,7 +88,7 @@ def _load(library: Any, name: str) -> Mapping[str, Any]:
 
 
 def _splits(data: Mapping[str, Any], name: str) -> tuple[dict[Split | None, Any], tuple[str, ...]]:
-    """Return the parts of a data set by their splits, and a note on those that are none."""
+    """Return the parts of a data set by split, and notes on those that are no split and on a missing test split."""
     parts: dict[Split | None, Any] = {}
     if len(data) == 1:
         (parts[None],) = data.values()
@@ -127,7 +127,7 @@ def _columns(library: Any, features: Mapping[str, Any], name: str) -> _Columns:
 def _pictures(
     library: Any, parts: Mapping[Split | None, Any], columns: _Columns, name: str, broken: list[str] | None
 ) -> Iterator[_Picture]:
-    """Yield the pictures undecoded, so that they are checked as those of any other source."""
+    """Yield the pictures undecoded, so that they are checked like those of any other source."""
     for split, part in parts.items():
         rows = part.select_columns([columns.image, columns.label])
         rows = rows.cast_column(columns.image, library.Image(decode=False))

@@ -6,7 +6,7 @@ from typing import NoReturn
 from fer.data.trees import is_litter, refuse_unreadable
 from fer.errors import FerError
 
-# FER2013's CSV packs 1:3, a table of blank faces about 1:200; beyond this lies only what is meant to do harm.
+# FER2013's CSV packs 1:3, a table of blank faces about 1:200; only what is meant to do harm exceeds this.
 _MAX_RATIO = 300
 _SMALL = 64 * 2**20  # harmless whatever the ratio
 _MAX_UNPACKED = 4 * 2**30
@@ -18,7 +18,7 @@ def unpacked_limit(path: Path) -> int:
 
 
 class Index:
-    """The names in an archive, by folder; the half of a `Tree` that zip and tar share.
+    """The names in an archive, by folder: the part of a `Tree` that zip and tar share.
 
     Args:
         path: The archive.
@@ -42,7 +42,7 @@ class Index:
         return sorted(self._files.get(at, ()))
 
     def add(self, name: str, folder: bool) -> str:
-        """Enter a member under its safe path, and return that; '' for what is the top itself or litter."""
+        """Enter a member under its safe path, and return that path; '' for the top itself and for litter."""
         parts = PurePosixPath(name.replace("\\", "/")).parts
         if ".." in parts or (parts and (parts[0] == "/" or parts[0].endswith(":"))):
             raise FerError(f"the archive {self.path} holds '{name[:80]}', a path that leads out of it; do not use it")

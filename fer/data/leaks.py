@@ -1,4 +1,4 @@
-"""Pictures that stand in two splits: what a network has seen in training tells nothing about new faces."""
+"""Pictures that occur in two splits: what a network has seen in training says nothing about new faces."""
 
 import hashlib
 
@@ -9,7 +9,7 @@ from fer.data.faces import Faces
 
 
 def digests(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Return 64 bits for each picture that are equal where the pictures are byte-identical: uint64, (N,).
+    """Return 64 bits for each picture, equal for byte-identical pictures: uint64, (N,).
 
     Args:
         images: uint8, (N, H, W).

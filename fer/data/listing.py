@@ -1,4 +1,4 @@
-"""Pictures that a source lists: found with their classes, not yet read; and their reading."""
+"""Pictures that a source lists, found with their classes but not yet read; and how they are read."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Entry(NamedTuple):
         path: Where it lies in its tree.
         label: Its class.
         split: Its split, or None where the source names none.
-        person: Whom it shows, '' where nothing says so.
+        person: Whom it shows; '' if unknown.
     """
 
     path: str
@@ -64,7 +64,7 @@ def contents(tree: Tree, entries: Sequence[Entry], skip: bool) -> Iterator[tuple
         data: bytes | FerError
         try:
             data = tree.read(path)
-        except DamagedArchiveError:  # of which nothing is to be left out
+        except DamagedArchiveError:  # always an error: nothing of a damaged archive is skipped
             raise
         except FerError as error:
             if not skip:
@@ -79,11 +79,11 @@ def read_pictures(tree: Tree, listing: Listing, options: ReadOptions, scratch: P
     Args:
         tree: Where they lie.
         listing: Which ones; the result keeps their order.
-        options: The size of the result, and what to do at a picture that cannot be read.
-        scratch: Where pictures lie meanwhile that are too many for the memory; by default where the system has it.
+        options: The size of the result, and what to do with a picture that cannot be read.
+        scratch: The folder for pictures too many for memory; by default the system's temporary folder.
 
     Raises:
-        FerError: If a file cannot be read or is no sound picture, unless such are to be skipped.
+        FerError: If a file cannot be read or is not a valid picture, unless such files are to be skipped.
     """
     entries, size = listing.entries, options.size
     row_of = {entry.path: row for row, entry in enumerate(entries)}

@@ -46,7 +46,7 @@ class Row:
     Attributes:
         file: Its path relative to the folder.
         emotion: Its class.
-        origin: The origin, in the source, of the picture that it is or was made from.
+        origin: The origin, in the source, of the picture that it is, or from which it was made.
         change: How a copy was made; None for an original.
     """
 
@@ -64,7 +64,7 @@ def write_rows(folder: Path, rows: Sequence[Row]) -> None:
         for row in rows:
             what: tuple[object, ...] = ("original",) + ("",) * 6
             if change := row.change:
-                # repr keeps every digit of a float, so that the copy can be redrawn bit by bit
+                # repr keeps every digit of a float, so that the copy can be redrawn bit for bit
                 moved = (repr(change.angle), change.shift_x, change.shift_y, repr(change.scale))
                 what = ("copy", change.seed, *moved, int(change.flip))
             writer.writerow((row.file, row.emotion, row.origin, *what))
@@ -98,7 +98,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
     """Read the folder's `manifest.json`.
 
     Raises:
-        FerError: If the file is missing or no JSON object.
+        FerError: If the file is missing or is not a JSON object.
     """
     try:
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
@@ -110,7 +110,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
 
 
 def check_files(folder: Path, rows: Sequence[Row]) -> None:
-    """Compare the folder's pictures with the rows by name; quick, for it opens none of them.
+    """Compare the folder's pictures with the rows by name; quick, since none of them is opened.
 
     Raises:
         FerError: If a picture is missing, or one is there that has no row.

@@ -17,13 +17,13 @@ class ReadOptions:
         size: Height and width of the faces; pictures of another size are resized.
         val_fraction: The part of the pictures that becomes validation (and, where a source names no splits at
             all, also the part that becomes the test).
-        split_seed: Draws the splits that a source does not bring.
-        extra_classes: What becomes of classes that are none of the seven: "error", "drop" or "keep".
+        split_seed: Seed for the splits that a source does not bring.
+        extra_classes: What to do with classes other than the seven: "error", "drop" or "keep".
         class_map: Names of classes, each with the name of the class that it means.
-        on_error: At a picture or row that cannot be read: "stop" or "skip".
+        on_error: What to do when a picture or row cannot be read: "stop" or "skip".
 
     Raises:
-        FerError: If one is out of its range.
+        FerError: If a value is out of range.
     """
 
     size: int = 48

@@ -19,9 +19,9 @@ FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
 MAX_PIXELS = 40_000_000
 
 _SMALL = 1_000_000  # pixels: harmless whatever the file's size
-_MAX_DENSITY = 200  # pixels a byte; photographs have 1 to 30, what has more only says so to fill the memory
+_MAX_DENSITY = 200  # pixels per byte; photographs have 1 to 30, and a file that claims more is meant to fill the memory
 
-_NAMED = 10  # of what is left out; the rest is counted
+_NAMED = 10  # of the items left out; the rest are only counted
 _LONG_READ = 4000  # pictures: below that, a bar would only flicker
 
 T = TypeVar("T")
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Pictures:
-    """What a reader found, before the splits are drawn that the source does not name.
+    """What a reader found, before any splits that the source does not name are drawn.
 
     Attributes:
         images: uint8, (N, size, size).
@@ -39,7 +39,7 @@ class Pictures:
         fingerprints: N digests of the pictures' grey levels before they were resized.
         classes: The class names in label order.
         notes: What a user must know about how they were read, a sentence each.
-        people: N names of whom the pictures show, '' for unknown; None where nobody is known.
+        people: N names of the people shown, '' for unknown; None if nobody is known.
     """
 
     images: NDArray[np.uint8]
@@ -58,7 +58,7 @@ class Decoded(NamedTuple):
     Attributes:
         image: Grey levels, uint8, (size, size).
         resized: Whether it had another size.
-        fingerprint: Of its grey levels before they were resized; see `fingerprint`.
+        fingerprint: Digest of its grey levels before they were resized; see `fingerprint`.
     """
 
     image: NDArray[np.uint8]
@@ -107,7 +107,7 @@ def resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 
 def fingerprint(grey: NDArray[np.uint8]) -> bytes:
-    """Return 16 bytes that tell grey levels, uint8 (H, W), from others, in whatever format they were stored."""
+    """Return 16 bytes that identify grey levels, uint8 (H, W), in whatever format they were stored."""
     shape = np.array(grey.shape, np.int32).tobytes()
     return hashlib.blake2b(shape + np.ascontiguousarray(grey).tobytes(), digest_size=16).digest()
 
@@ -130,12 +130,12 @@ def left_out_note(names: Sequence[str], total: int, what: str) -> tuple[str, ...
 
 
 def or_skipped(error: FerError) -> FerError:
-    """Return the error of a picture or row that cannot be read, with the other way out that readers have."""
+    """Return the error for a picture or row that cannot be read, with the hint that it can be skipped instead."""
     return FerError(f"{error}; data.on_error=skip leaves out such")
 
 
 def with_progress(items: Iterable[T], total: int, what: str, least: int = _LONG_READ) -> Iterator[T]:
-    """Yield the items; on a terminal and where there are many, behind a bar on stderr that then vanishes."""
+    """Yield the items; if they are many, show a progress bar on a terminal's stderr that vanishes at the end."""
     console = Console(stderr=True)
     if total < least or not console.is_terminal:
         yield from items
@@ -146,13 +146,13 @@ def with_progress(items: Iterable[T], total: int, what: str, least: int = _LONG_
 
 
 def _upright(picture: Image.Image) -> Image.Image:
-    """Return a picture as cameras mean it to be seen: many store it lying, with a remark on how to turn it."""
+    """Return a picture the right way up: many cameras store it lying on its side, with a tag on how to turn it."""
     if "exif" not in picture.info:
         return picture
-    picture.load()  # whose pixels are damaged is found here, and only the remark is read below
+    picture.load()  # damaged pixels are found here; only the tag is read below
     try:
         return ImageOps.exif_transpose(picture)
-    except Exception:  # a remark that cannot be read says nothing
+    except Exception:  # a tag that cannot be read is ignored
         return picture
 
 

@@ -31,7 +31,7 @@ class _Row(NamedTuple):
 
 
 def has_raf_db(tree: Tree, at: str) -> bool:
-    """Return whether RAF-DB's list lies in a folder, or where its authors put it below."""
+    """Return whether RAF-DB's list lies in a folder, or in the subfolder where its authors put it."""
     return _find(tree, at, _LISTS) is not None
 
 
@@ -41,10 +41,11 @@ def list_raf_db(tree: Tree, at: str, options: ReadOptions) -> Listing:
     Args:
         tree: Where to look.
         at: The folder that holds the list and `aligned`, or `EmoLabel` and `Image`, or `basic` with these.
-        options: What becomes of classes that are mapped, and of lines without a picture.
+        options: How classes are mapped, and what to do with lines without a picture.
 
     Raises:
-        FerError: If `aligned` is missing, or a line names no label or no picture that is there.
+        FerError: If `aligned` is missing, or a line has no valid label, or names a picture that is not there (unless
+            such are to be skipped) or that another line names too.
     """
     path, folder = _find(tree, at, _LISTS), _find(tree, at, _PICTURES)
     assert path is not None

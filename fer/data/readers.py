@@ -26,14 +26,14 @@ LISTERS: dict[Form, Callable[[Tree, str, ReadOptions], Listing]] = {
     "raf-db": list_raf_db,
     "affectnet": list_affectnet,
 }
-"""How the layouts with a picture per file are listed; all others are tables or archives of either."""
+"""How the layouts with one picture per file are listed; all other forms are tables, or archives of either."""
 
 
 def read_faces(root: Path, options: ReadOptions | None = None) -> Faces:
     """Read the faces at a path, whatever layout they have there.
 
-    Known are Kaggle's folders and others with a folder per class, `fer2013.csv`, `icml_face_data.csv`, a trio of
-    `train.csv`, `val.csv` and `test.csv`, RAF-DB, AffectNet and CK+, each also in a zip or tar, and each also
+    The known layouts are Kaggle's folders and others with a folder per class, `fer2013.csv`, `icml_face_data.csv`,
+    a trio of `train.csv`, `val.csv` and `test.csv`, RAF-DB, AffectNet and CK+. Each may also be in a zip or tar, or
     in the only subfolder of `root`. The same data give the same splits and counts in any layout.
 
     Args:
@@ -58,8 +58,8 @@ def read_found(tree: FolderTree, found: Found, options: ReadOptions, scratch: Pa
     Args:
         tree: The folder on disk.
         found: What to read in it.
-        options: How.
-        scratch: Where pictures lie meanwhile that are too many for the memory; by default where the system has it.
+        options: How to read it.
+        scratch: The folder for pictures too many for memory; by default the system's temporary folder.
 
     Returns:
         The faces, with nothing in them that depends on where they lie or on what lies beside them.
@@ -77,7 +77,7 @@ def read_found(tree: FolderTree, found: Found, options: ReadOptions, scratch: Pa
 
 
 def as_faces(pictures: Pictures, title: str, where: str, options: ReadOptions) -> Faces:
-    """Return pictures as faces, with the splits drawn that their source does not name.
+    """Return pictures as faces, drawing any splits that their source does not name.
 
     Args:
         pictures: What a reader found.
@@ -86,7 +86,7 @@ def as_faces(pictures: Pictures, title: str, where: str, options: ReadOptions) -
         options: How the splits are drawn.
 
     Raises:
-        FerError: If there is no picture, or splits are to be drawn that leave nothing for training.
+        FerError: If there is no picture, or the splits to be drawn would leave nothing for training.
     """
     if not len(pictures.labels):
         raise FerError(f"{where} has no picture of any class; put some there")

@@ -1,4 +1,4 @@
-"""Arrays too large for the memory: pictures on disk, and some of their rows, read when they are asked for."""
+"""Arrays too large for memory: pictures on disk, and some of their rows, read on demand."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 LARGE = 2**29
-"""Bytes from which pictures stay on disk; FER2013 has 83 MB."""
+"""Size in bytes from which pictures stay on disk; FER2013 has 83 MB."""
 
 
 class Rows:
-    """Some rows of an array, in an order of their own, that are read when they are asked for.
+    """Some rows of an array, in an order of their own, that are read on demand.
 
-    Indexed by rows as the array itself would be, and then an array in memory.
+    Indexing works as on the array itself, and gives an array in memory.
 
     Args:
         base: The array, (M, …); usually a memory map.
@@ -39,7 +39,7 @@ class Rows:
         return (np.asarray(self.base[row]) for row in self.rows)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # for a worker that does not share this one's memory: NumPy would hand over what the map shows, all of it
+        # for a worker that does not share this process's memory: NumPy would pass on the map's whole content
         base = self.base
         if isinstance(base, np.memmap) and base.filename is not None:
             return _reopened, (base.filename, base.offset, base.shape, self.rows)
@@ -66,7 +66,7 @@ def take(images: NDArray[np.uint8], rows: NDArray[np.intp]) -> NDArray[np.uint8]
 
 
 def kept(images: NDArray[np.uint8], rows: Sequence[int] | NDArray[np.intp]) -> NDArray[np.uint8]:
-    """Return some rows of pictures, in ascending order, moved to the front: a copy may not fit into the memory."""
+    """Move some rows of pictures, in ascending order, to the front and return them: a copy may not fit in memory."""
     if len(rows) < len(images):
         for place, row in enumerate(rows):
             images[place] = images[row]
@@ -74,11 +74,11 @@ def kept(images: NDArray[np.uint8], rows: Sequence[int] | NDArray[np.intp]) -> N
 
 
 def blank(shape: tuple[int, ...], folder: Path | None) -> NDArray[np.uint8]:
-    """Return room for pictures: in memory where they are few, else in a file without a name, gone with the array.
+    """Return room for pictures: in memory if they are few, else in an unnamed file that vanishes with the array.
 
     Args:
         shape: (N, H, W).
-        folder: Where the file lies; if None or where nothing can be written, the system's place for such.
+        folder: Where the file lies; if None or not writable, the system's temporary folder.
     """
     if int(np.prod(shape)) < LARGE:
         return np.empty(shape, np.uint8)

@@ -1,4 +1,4 @@
-"""A sample of faces that the program draws itself, for a first run without FER2013 and without a network."""
+"""A sample of faces that the program draws itself, for a first run without FER2013 and without internet access."""
 
 import cv2
 import numpy as np
@@ -9,7 +9,7 @@ from fer.data.faces import SPLITS, Faces
 from fer.labels import EMOTIONS
 
 FER2013_TRAINING = (3995, 436, 4097, 7215, 4830, 3171, 4965)
-"""Pictures per emotion in FER2013's Training split, whose imbalance the sample has."""
+"""Pictures per emotion in FER2013's Training split, whose imbalance the sample copies."""
 
 SUPERSAMPLING = 4
 """A face is drawn this much larger than wanted and averaged down, for smooth edges."""
@@ -77,7 +77,7 @@ def draw_face(emotion: str, rng: np.random.Generator, size: int = 48) -> Picture
 
     Args:
         emotion: One of `fer.labels.EMOTIONS`.
-        rng: Where the chance comes from.
+        rng: Source of randomness.
         size: Height and width in pixels.
 
     Returns:
@@ -102,7 +102,7 @@ def draw_face(emotion: str, rng: np.random.Generator, size: int = 48) -> Picture
 
 
 def _class_counts(total: int) -> NDArray[np.int64]:
-    """Share pictures out as FER2013 does, a few for every emotion; the largest evens out the rounding."""
+    """Divide pictures among the emotions as in FER2013, a few for each; the largest absorbs the rounding."""
     wanted = np.array(FER2013_TRAINING) / sum(FER2013_TRAINING) * total
     counts = np.maximum(np.round(wanted).astype(np.int64), min(3, total // len(EMOTIONS)))
     counts[np.argmax(counts)] += total - counts.sum()

@@ -1,4 +1,4 @@
-"""Which faces a configuration means: FER2013 where it is found, also with FER+, the sample, or other people's."""
+"""Which faces a configuration asks for: FER2013 if it is found, also with FER+, the sample, or any other source."""
 
 import logging
 import os
@@ -51,7 +51,7 @@ def announce(faces: Faces) -> None:
 
 
 def read_source(config: DataConfig) -> tuple[Faces, str]:
-    """Read the faces that a configuration means; what had to be downloaded for that becomes its `root`.
+    """Read the faces that a configuration asks for; if they had to be downloaded, its `root` is set to them.
 
     Returns:
         The faces of all splits, and the name of what was read: "fer2013", "ferplus", "sample", or "folder" for all
@@ -81,7 +81,7 @@ def read_source(config: DataConfig) -> tuple[Faces, str]:
     root = find_fer2013(config.root)
     if config.download and (root is None or not root.exists()):
         root = download_fer2013()
-        config.root = str(root)  # what a later evaluation or resume reads
+        config.root = str(root)  # where a later evaluation or resume reads
     if root is not None and name == "ferplus":
         return _with_votes(root, cache, config, options), "ferplus"
     if root is not None:
@@ -92,7 +92,7 @@ def read_source(config: DataConfig) -> tuple[Faces, str]:
 
 
 def _with_votes(root: Path, cache: Path, config: DataConfig, options: ReadOptions) -> Faces:
-    """Read FER2013, which the cache knows as itself, and join the votes to it."""
+    """Read FER2013, which is cached without the votes, and join them to it."""
     target = choose(config.target, TARGETS, "data.target")
     filters = [choose(name, FILTERS, "data.filters") for name in config.filters]
     votes = Path(config.votes).expanduser() if config.votes else beside(root, VOTES)
@@ -107,6 +107,6 @@ def _with_votes(root: Path, cache: Path, config: DataConfig, options: ReadOption
 
 
 def beside(root: Path, name: str) -> Path:
-    """Return a file in FER2013's folder or next to it; where it is in neither, the place in the folder."""
+    """Return the path of a file in FER2013's folder or next to it; if it is in neither, its path in the folder."""
     folder = root if root.is_dir() else root.parent
     return next((path for path in (folder / name, folder.parent / name) if path.is_file()), folder / name)

@@ -49,12 +49,12 @@ def read_tables(
     Args:
         tree: Where the tables lie.
         splits: The tables, each with its split; None where the column `Usage` tells it.
-        options: The size of the result (48x48 pixels are resized to it), which classes mean others, and what
-            to do at a row that cannot be read.
-        scratch: Where faces lie meanwhile that are too many for the memory; by default where the system has it.
+        options: The size of the result (48x48 pixels are resized to it), which classes to rename, and what to do
+            with a row that cannot be read.
+        scratch: The folder for faces too many for memory; by default the system's temporary folder.
 
     Raises:
-        FerError: If a file is no such table, or a row has a bad label, pixel or usage.
+        FerError: If a file is not such a table, or a row has a bad label, pixel or usage.
     """
     rows: list[_Row] = []
     broken: list[str] = []
@@ -166,7 +166,7 @@ def _pixels(text: str, where: str) -> bytes:
     if len(tokens) != SIDE * SIDE:
         raise FerError(f"{where}: {len(tokens)} pixels instead of {SIDE * SIDE} ({SIDE}x{SIDE})")
     try:
-        # A look-up in a dictionary is twice as quick as int(), and also the check.
+        # A look-up in a dictionary is twice as quick as int(), and doubles as the check.
         return bytes(map(_LEVELS.__getitem__, tokens))
     except KeyError as error:
         raise FerError(f"{where}: pixel '{error.args[0][:20]}' is no whole number from 0 to 255") from None

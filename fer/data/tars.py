@@ -24,7 +24,7 @@ def open_tar(path: Path, magic: bytes) -> Iterator[Tree]:
 
     Raises:
         FerError: If it holds links, devices or paths that lead out of it.
-        Exception: Where it is damaged or too large, whatever the decompressors and tarfile raise.
+        Exception: If it is damaged or too large, whatever the decompressors and tarfile raise.
     """
     with _decompressed(path, magic) as raw:
         bounded = _Bounded(raw, unpacked_limit(path))
@@ -38,7 +38,7 @@ class _TarTree(Index):
         self._tar = tar
         self._members: dict[str, tarfile.TarInfo] = {}
         for member in tar:
-            if member.size < 0:  # would send tarfile back to where it has been, for ever
+            if member.size < 0:  # would send tarfile back to where it has been, in an endless loop
                 raise tarfile.ReadError(f"'{member.name[:80]}' has a negative size")
             if not (member.isdir() or member.isreg()) or member.issparse():
                 self.refuse_link(member.name)
@@ -63,16 +63,16 @@ class _TarTree(Index):
         return self._members[path].size
 
     def _check_end(self, raw: "_Bounded") -> None:
-        # tarfile takes a broken header for the end, and so would silently lose every picture after it.
+        # tarfile mistakes a broken header for the end, and so would silently lose every picture after it.
         raw.seek(self._tar.offset)
         if raw.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
             raise tarfile.ReadError("it is cut short or damaged")
-        while raw.read(2**20):  # the compressor's checksum stands at the very end
+        while raw.read(2**20):  # the compressor's checksum is at the very end
             pass
 
 
 class _Bounded(io.RawIOBase):
-    """A stream that ends in an error before it has unpacked more than a limit, or much at a time."""
+    """A stream that raises an error once it has unpacked more than a limit, or when asked for too much at a time."""
 
     def __init__(self, raw: IO[bytes], limit: int) -> None:
         self._raw = raw

@@ -1,4 +1,4 @@
-"""Files under names, the same way for a folder and for an archive."""
+"""Files by name, in the same way for a folder and for an archive."""
 
 import os
 from collections.abc import Sequence
@@ -65,7 +65,7 @@ def is_litter(name: str) -> bool:
 
 
 def refuse_unreadable(name: str, where: str) -> None:
-    """Raise FerError for a name that is no UTF-8, as old archives unpack it: no table could hold it."""
+    """Raise FerError for a name that is not UTF-8, such as old archives may hold: no table could hold it."""
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -21,7 +21,7 @@ class Unlabelled(NamedTuple):
     Attributes:
         names: N paths, sorted, relative to the folder or archive.
         images: uint8, (N, size, size), grey levels.
-        errors: What there is to say of files that are no sound pictures.
+        errors: One for each file that is not a valid picture.
     """
 
     names: list[str]

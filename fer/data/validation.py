@@ -1,4 +1,4 @@
-"""Splits for sources that do not bring them."""
+"""Splits for sources that come without them."""
 
 import hashlib
 from collections import defaultdict
@@ -24,20 +24,20 @@ def hold_out(
     """Turn a part of the training pictures into validation pictures, unless there already are some.
 
     The part is stratified, and drawn by the pictures' content: it does not change with names, order or
-    layout, and identical pictures of a class fall on the same side (save for one group at the edge), so that
-    validation is not flattered by pictures seen in training. Where people are known, all pictures of a person do,
-    if there are enough of them.
+    layout, and identical pictures of a class fall on the same side (except for one group at the cut), so that
+    validation is not flattered by pictures seen in training. Where people are known, all pictures of one person
+    fall on the same side, if there are enough people.
 
     Args:
         labels: int64, (N,).
         splits: uint8, (N,), indices into `SPLITS`.
         fingerprints: N digests of the pictures' content.
-        people: N names of whom the pictures show, '' for unknown; None where nobody is known.
-        fraction: The part of each class to hold out, between 0 and 1; each side keeps at least one picture.
-        seed: Draws another part.
+        people: N names of the people shown, '' for unknown; None if nobody is known.
+        fraction: The part of each class to hold out, between 0 and 1; of two pictures or more, each side has one.
+        seed: A different seed draws a different part.
 
     Returns:
-        The splits, uint8, (N,), and the sentence that says so where something was held out.
+        The splits, uint8, (N,), and, if something was held out, the sentence that says so.
     """
     if (splits == _VAL).any():
         return splits, ()
@@ -58,7 +58,7 @@ def hold_out(
 def _single_pictures(
     labels: NDArray[np.int64], splits: NDArray[np.uint8], fingerprints: Sequence[bytes], fraction: float, seed: int
 ) -> list[int]:
-    """Return the rows of a part of each class."""
+    """Return the rows to hold out, a part of each class."""
     held: list[int] = []
     for label in np.unique(labels):
         rows = np.flatnonzero((labels == label) & (splits == _TRAIN)).tolist()
@@ -76,7 +76,7 @@ def _whole_people(
     fraction: float,
     seed: int,
 ) -> list[int] | None:
-    """Return the rows of some people; None where these are too few for both sides to have what they need."""
+    """Return the rows of some people to hold out; None if there are too few people for what both sides need."""
     groups = _groups(people, fingerprints, np.flatnonzero(splits == _TRAIN).tolist(), seed)
     counts = _counts(labels, groups)
     total = counts.sum(axis=0)
@@ -94,16 +94,17 @@ def divide(
 
     What must not be torn apart stays together: the pictures of a person where people are known, identical
     pictures otherwise. Such groups are handed out one by one, those of the rarest class first, each to the
-    split that lacks the largest part of its share of that class (after the iterative stratification of
-    Sechidis, Tsoumakas and Vlahavas, 2011, which goes by numbers: by parts, the small splits get theirs first).
-    They come in an order drawn from their names or content, so that files may be renamed or moved.
+    split that lacks the largest part of its share of that class. This follows the iterative stratification of
+    Sechidis, Tsoumakas and Vlahavas (2011), but they compare how many pictures a split lacks; comparing what part
+    of its share it lacks serves the small splits first. The groups come in an order drawn from their names or
+    content, so that files may be renamed or moved.
 
     Args:
         labels: int64, (N,).
         fingerprints: N digests of the pictures' content.
-        people: N names of whom the pictures show, '' for unknown; None where nobody is known.
-        fraction: The part of each class for validation, and the part for the test.
-        seed: Draws another division.
+        people: N names of the people shown, '' for unknown; None if nobody is known.
+        fraction: The part of each class for validation, and also the part for the test.
+        seed: A different seed draws a different division.
 
     Returns:
         The splits, uint8, (N,), indices into `SPLITS`, and the sentence that says so.
@@ -136,13 +137,13 @@ def _groups(
 
 
 def _counts(labels: NDArray[np.int64], groups: Sequence[Sequence[int]]) -> NDArray[np.int64]:
-    """Return the pictures of each class in each group: (G, C)."""
+    """Return the number of pictures of each class in each group: (G, C)."""
     classes = int(labels.max(initial=0)) + 1
     return np.array([np.bincount(labels[group], minlength=classes) for group in groups], np.int64).reshape(-1, classes)
 
 
 def _hand_out(counts: NDArray[np.int64], wanted: NDArray[np.float64]) -> list[int]:
-    """Return which split each group goes to: `counts` are theirs, (G, C), `wanted` the splits', (S, C)."""
+    """Return each group's split, from the `counts` of the groups, (G, C), and those `wanted` by the splits, (S, C)."""
     lacking, given = wanted.copy(), np.full(len(counts), -1)
     for label in np.argsort((counts > 0).sum(axis=0), kind="stable"):
         for number in np.flatnonzero((counts[:, label] > 0) & (given < 0)):
@@ -153,13 +154,13 @@ def _hand_out(counts: NDArray[np.int64], wanted: NDArray[np.float64]) -> list[in
 
 
 def _held(total: NDArray[np.int64], fraction: float) -> NDArray[np.float64]:
-    """Return the pictures of each class that training and validation are to have: (2, C)."""
+    """Return how many pictures of each class training and validation are to have: (2, C)."""
     held = np.where(total >= 2, np.clip(np.round(total * fraction), 1, np.maximum(total - 1, 1)), 0)
     return np.stack([total - held, held]).astype(np.float64)
 
 
 def _wanted(total: NDArray[np.int64], fraction: float) -> NDArray[np.float64]:
-    """Return the pictures of each class that each split is to have: (splits, C); a few, where there are but few."""
+    """Return how many pictures of each class each split is to have: (splits, C); one or two all go to training."""
     held = np.where(total >= 3, np.clip(np.round(total * fraction), 1, np.maximum((total - 1) // 2, 1)), 0)
     wanted = np.stack([held] * len(SPLITS)).astype(np.float64)
     wanted[_TRAIN] = total - 2 * held

@@ -12,10 +12,10 @@ from fer.data.table import USAGES
 from fer.errors import FerError
 
 EMOTIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
-"""The columns of votes for an emotion, in the file's order, which decides between equal numbers of votes."""
+"""The columns of votes for an emotion, in the file's order, which also decides ties."""
 
 OTHERS = ("unknown", "NF")
-"""The columns of votes for no emotion: one that cannot be told, and no face."""
+"""The columns of votes for no emotion: it cannot be told, or there is no face."""
 
 _COUNTS = {str(count): count for count in range(100)}  # there were ten taggers
 
@@ -26,7 +26,7 @@ class Votes:
 
     Attributes:
         counts: int64, (N, 10), votes for each of `EMOTIONS` and then of `OTHERS`.
-        blank: bool, (N,), whether the authors gave the row no image name: they left it out.
+        blank: bool, (N,), whether the row has no image name, as those that the authors left out.
         splits: uint8, (N,), indices into `fer.data.faces.SPLITS`.
     """
 
@@ -39,7 +39,7 @@ def read_votes(path: Path) -> Votes:
     """Read `fer2013new.csv` as github.com/microsoft/FERPlus has it, its columns in any order.
 
     Raises:
-        FerError: If the file is no such table, or a row has a bad usage or number of votes.
+        FerError: If the file is not such a table, or a row has a bad usage or number of votes.
     """
     columns = (*EMOTIONS, *OTHERS)
     counts, blank, splits = [], [], []
@@ -59,13 +59,13 @@ def read_votes(path: Path) -> Votes:
 
 
 def read_index(path: Path) -> dict[str, int]:
-    """Read which of Kaggle's pictures stands at which row of `fer2013.csv`, from the columns `row` and `kaggle_file`.
+    """Read which of Kaggle's pictures is which row of `fer2013.csv`, from the columns `row` and `kaggle_file`.
 
     Returns:
         The rows, from 0, by file: {"train/angry/Training_3908.jpg": 0, …}.
 
     Raises:
-        FerError: If the file is no such table, a row is no number, or a file or row occurs twice.
+        FerError: If the file is not such a table, a row is not a number, or a file or row occurs twice.
     """
     index: dict[str, int] = {}
     for line, (row, file) in _rows(path, ("row", "kaggle_file")):

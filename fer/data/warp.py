@@ -1,8 +1,8 @@
-"""albumentations transforms that cost a face as little as OpenCV does.
+"""albumentations transforms that take as little time per face as OpenCV itself.
 
 albumentations' own `Affine` takes 90 µs for a face of 48 pixels, of which warping is a tenth; `CoarseDropout` takes
-35 µs. Where every face of every epoch is transformed, that is a tenth of a CPU's training step. Those here work in any
-albumentations pipeline, and on whole batches besides, which draw all their faces' amounts at once.
+35 µs. If every face is transformed in every epoch, that is a tenth of a CPU's training step. The transforms here work
+in any albumentations pipeline, and also on whole batches, where the amounts for all faces are drawn at once.
 """
 
 from itertools import compress
@@ -32,12 +32,12 @@ class Amounts(NamedTuple):
     offset: Numbers
 
     def matrices(self, height: int, width: int) -> Numbers:
-        """Return the maps from where a pixel came from to where it comes to, as OpenCV takes them, (N, 2, 3)."""
+        """Return the maps from a pixel's old place to its new one, as OpenCV takes them, (N, 2, 3)."""
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         x, y = (width - 1) / 2, (height - 1) / 2
         (wide, tall), (across, down) = self.scale.T, self.offset.T
         xx, xy, yx, yy = wide * cos, -tall * sin, wide * sin, tall * cos
-        # the centre goes to itself, and from there by the offset
+        # the centre maps to itself, then moves by the offset
         left, top = x - xx * x - xy * y + across * width, y - yx * x - yy * y + down * height
         return np.stack([xx, xy, left, yx, yy, top], axis=1).reshape(-1, 2, 3)
 
@@ -45,7 +45,7 @@ class Amounts(NamedTuple):
 class Warp(A.ImageOnlyTransform):  # type: ignore[misc]
     """Mirror, rotate, zoom, stretch and shift a picture about its centre in one interpolation.
 
-    Gaps are filled with the nearest pixel. Every amount is drawn uniformly, to both sides.
+    Gaps are filled with the nearest pixel. Every amount is drawn uniformly, in both directions.
 
     Args:
         rotation: Degrees.
@@ -80,7 +80,7 @@ class Warp(A.ImageOnlyTransform):  # type: ignore[misc]
         return Amounts(angle, scale, draw.uniform(-self.shift, self.shift, (count, 2)))
 
     def each(self, faces: Image, draw: Generator) -> Image:
-        """Return faces, uint8 (N, H, W), each warped by amounts of its own, where chance has it."""
+        """Return faces, uint8 (N, H, W), each warped with probability `p`, by amounts of its own."""
         height, width = faces.shape[1:]
         matrices, warped = self.drawn(draw, len(faces)).matrices(height, width), faces.copy()
         chosen = draw.random(len(faces)) < self.p
@@ -100,7 +100,7 @@ class Warp(A.ImageOnlyTransform):  # type: ignore[misc]
 
 
 def _warp(face: Image, matrix: Numbers, warped: Image) -> None:
-    # by position: OpenCV takes half as long again over arguments by name
+    # positional arguments: OpenCV takes half as long again with keywords
     cv2.warpAffine(face, matrix, face.shape[1::-1], warped, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
 
 
@@ -131,7 +131,7 @@ class Erase(A.ImageOnlyTransform):  # type: ignore[misc]
         return np.stack([starts[0], ends[0], starts[1], ends[1], draw.integers(256, size=count)], axis=1).astype(int)
 
     def each(self, faces: Image, draw: Generator) -> Image:
-        """Return faces, uint8 (N, H, W), each with a rectangle of its own filled, where chance has it."""
+        """Return faces, uint8 (N, H, W), each with probability `p` with a rectangle of its own filled."""
         boxes, result = self.drawn(draw, len(faces), *faces.shape[1:]).tolist(), faces.copy()
         for row in np.flatnonzero(draw.random(len(faces)) < self.p):
             top, bottom, left, right, grey = boxes[row]

@@ -1,1 +1,1 @@
-"""Networks: plain `nn.Module`s from normalised pictures to logits. They know no Lightning."""
+"""Networks: plain `nn.Module`s from normalised pictures to logits. They know nothing of Lightning."""

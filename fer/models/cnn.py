@@ -13,7 +13,7 @@ class Stage(NamedTuple):
     pairs: int
 
 
-# 48, 24, 12, 6 and 3 pixels a side. Depth = five stage convolutions + two a pair + the linear layer.
+# 48, 24, 12, 6 and 3 pixels a side. Depth = five stage convolutions + two per pair + the linear layer.
 STAGES: dict[int, tuple[Stage, ...]] = {
     10: (Stage(32, 0), Stage(48, 0), Stage(96, 1), Stage(192, 1), Stage(384, 0)),
     12: (Stage(32, 0), Stage(48, 1), Stage(96, 1), Stage(192, 1), Stage(384, 0)),
@@ -22,7 +22,7 @@ STAGES: dict[int, tuple[Stage, ...]] = {
 
 
 def convolution(inputs: int, outputs: int, batch_norm: bool) -> nn.Sequential:
-    """Return a 3×3 convolution that keeps the resolution, with batch norm behind it where wanted."""
+    """Return a 3×3 convolution that keeps the resolution, followed by batch norm if wanted."""
     conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=not batch_norm)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     return nn.Sequential(conv, nn.BatchNorm2d(outputs)) if batch_norm else nn.Sequential(conv)
@@ -60,7 +60,7 @@ class CNN(nn.Module):
         width: Factor on the channels of every stage.
         dropout: Probability of dropping a feature before the linear layer.
         residual: Add shortcuts around pairs of convolutions; they carry no weights.
-        batch_norm: Normalise behind every convolution.
+        batch_norm: Normalise after every convolution.
 
     Raises:
         ValueError: If there is no table for `depth`, or `width` is not positive.
@@ -84,7 +84,7 @@ class CNN(nn.Module):
         if width <= 0:
             raise ValueError(f"width is {width}; it must be more than 0")
         layers: list[nn.Module] = []
-        self.stages: list[list[int]] = []  # for each, where its convolution and its pairs stand among the features
+        self.stages: list[list[int]] = []  # for each, the indices of its convolution and its pairs in the features
         channels = in_channels
         for index, stage in enumerate(STAGES[depth]):
             if index:
@@ -97,7 +97,7 @@ class CNN(nn.Module):
             channels = outputs
         self.width = width
         self.residual = residual
-        self.identical = residual and batch_norm  # new pairs pass on what they are given
+        self.identical = residual and batch_norm  # whether new pairs pass on what they are given
         self.features = nn.Sequential(*layers)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(channels, num_classes)
@@ -105,10 +105,10 @@ class CNN(nn.Module):
     def grown_from(self, other: nn.Module) -> dict[str, Tensor]:
         """Return a state with which this network computes what a shallower one does (Chen et al., 2016, "Net2Net").
 
-        The shallower one's layers are taken over; the pairs that it lacks add nothing until they are trained.
+        The shallower one's layers are copied; the pairs that it lacks add nothing until they are trained.
 
         Raises:
-            ValueError: If it is no such network, or is deeper, or has other widths.
+            ValueError: If it is not such a network, or is deeper, or has other widths.
         """
         if not isinstance(other, CNN):
             raise ValueError("it is no custom CNN")

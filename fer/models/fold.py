@@ -8,13 +8,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 def fold(network: nn.Module, trained: Collection[nn.Module] = ()) -> None:
-    """Fold every frozen batch norm that follows a frozen convolution in a sequence into it.
+    """Fold every frozen batch norm into the frozen convolution that it follows in a sequence.
 
-    Its statistics being constants, it is a factor and an offset a channel, which the convolution computes for nothing;
-    alone it costs a third of a forward pass.
+    Since its statistics are constants, it is a factor and an offset per channel, which the convolution computes for
+    nothing; alone it costs a third of a forward pass.
 
     Args:
-        network: Whose modules are changed in place; what is folded is set to evaluation.
+        network: Its modules are changed in place; what is folded is set to evaluation mode.
         trained: The layers that are not frozen.
     """
     for block in [module for module in network.modules() if isinstance(module, nn.Sequential)]:

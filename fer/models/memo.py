@@ -1,4 +1,4 @@
-"""What a frozen backbone makes of a face, computed once: training a head on it then takes seconds an epoch."""
+"""A frozen backbone's features of a face, computed once: training a head on them then takes seconds per epoch."""
 
 import hashlib
 from collections.abc import Callable
@@ -14,10 +14,10 @@ would then differ."""
 class Memo:
     """Remembers the features of faces by the faces' content.
 
-    That pays where the same views of a face come again: mirror images, say, but not random rotations.
+    This pays off where the same views of a face recur: mirror images, say, but not random rotations.
 
     Args:
-        count: Faces to remember; features of more are computed whenever these come.
+        count: Faces to remember; the features of any others are computed whenever they occur.
     """
 
     def __init__(self, count: int) -> None:

@@ -27,7 +27,7 @@ def keras_layers(features: nn.Sequential) -> list[nn.Module | None]:
     """List the backbone's layers as Keras' MobileNetV2 counts them, 154 with the input.
 
     Keras counts every convolution, batch norm and activation, and also the additions, the paddings before
-    strided depthwise convolutions and the input; those have no module here and stand as None.
+    strided depthwise convolutions and the input; those have no module here and are listed as None.
 
     Args:
         features: `torchvision.models.mobilenet_v2().features`.
@@ -53,10 +53,10 @@ def load_backbone(features: nn.Sequential, weights: str | None) -> None:
     Args:
         features: `torchvision.models.mobilenet_v2().features`.
         weights: "imagenet" for torchvision's, a file (`.safetensors`, or a `.pth` state dict with the names of
-            torchvision's MobileNetV2), or None to leave the random start.
+            torchvision's MobileNetV2), or None to keep the random start.
 
     Raises:
-        WeightsUnavailableError: If the weights cannot be downloaded, read or do not fit.
+        WeightsUnavailableError: If the weights cannot be downloaded or read, or do not fit.
     """
     if weights is None:
         return
@@ -96,24 +96,25 @@ def _file_state(path: Path) -> dict[str, Tensor]:
 
 
 class MobileNet(nn.Module):
-    """MobileNetV2 features of several depths, pooled, behind a head with one hidden layer.
+    """MobileNetV2 features of several depths, pooled, followed by a head with one hidden layer.
 
-    Frozen layers keep their parameters and their batch norm statistics, whatever `train()` says. Those statistics
-    being constants, a frozen batch norm is folded into the convolution before it, which spares a third of the time.
+    Frozen layers keep their parameters and their batch norm statistics, whatever `train()` says. Since those
+    statistics are constants, a frozen batch norm is folded into the convolution before it, which saves a third of
+    the time.
 
     Args:
         num_classes: Number of logits.
         in_channels: Must be 3: the backbone was trained on RGB.
         weights: "imagenet", a file or None; see `load_backbone`.
-        trainable_layers: How many of the backbone's last layers, up to the last tap, train, as Keras counts them.
+        trainable_layers: How many of the backbone's last layers, up to the last tap, to train, as Keras counts them.
         taps: Blocks of `features` whose outputs the head sees.
-        grids: The head sees a tap pooled to grid × grid, one number a tap. Faces are aligned, so where something
-            stands says much: 4 × 4 is worth six points of accuracy over pooling to a single number.
+        grids: The head sees each tap pooled to grid × grid; one number per tap. Faces are aligned, so position
+            matters: 4 × 4 is worth six points of accuracy over pooling to a single number.
         hidden: Width of the hidden layer.
         dropout: Probability of dropping a feature, before each of the head's two layers.
         backbone_lr: Learning rate of the backbone's trained layers, as a share of the head's.
         remember: Faces whose pooled features training keeps in memory, 14 KB each with the default taps, so that the
-            backbone computes each view of a face once; see `fer.models.memo`. For a wholly frozen backbone.
+            backbone computes each view of a face once; see `fer.models.memo`. Only for a wholly frozen backbone.
     """
 
     replayable = True
@@ -143,7 +144,7 @@ class MobileNet(nn.Module):
         if not set(self.taps) <= set(range(len(self.features))):
             raise ValueError(f"taps are {list(self.taps)}; the blocks are 0 to {len(self.features) - 1}")
         layers = keras_layers(self.features)
-        self.features = self.features[: max(self.taps) + 1]  # what lies behind the last tap nobody sees
+        self.features = self.features[: max(self.taps) + 1]  # nothing uses what comes after the last tap
         seen = set(self.features.modules())
         while layers[-1] is None or layers[-1] not in seen:
             layers.pop()
@@ -192,20 +193,20 @@ class MobileNet(nn.Module):
         return self
 
     def parameter_groups(self) -> Iterable[tuple[float, list[nn.Parameter]]]:
-        """Return the trained parameters of head and backbone, each with its share of the learning rate."""
+        """Yield the trained parameters of head and backbone, each with its share of the learning rate."""
         yield 1.0, list(self.head.parameters())
         backbone = [parameter for parameter in self.features.parameters() if parameter.requires_grad]
         if backbone:
             yield self.backbone_lr, backbone
 
     def grown_from(self, other: nn.Module) -> dict[str, Tensor]:
-        """Return a state with which this network computes what another does, of which no more is trained.
+        """Return a state with which this network computes what another does, if no more of that one is trained.
 
         Training the head first, and then more and more of the backbone, spares the backbone the gradients of a random
         head.
 
         Raises:
-            ValueError: If it is no such network, or another backbone lies behind its head.
+            ValueError: If it is not such a network, or its head was trained on another backbone.
         """
         if not isinstance(other, MobileNet):
             raise ValueError("it is no MobileNetV2")
@@ -220,7 +221,7 @@ class MobileNet(nn.Module):
         fold(same)
         folded = same.state_dict()
         for name, layer in other.features.named_modules():
-            if isinstance(layer, nn.Conv2d) and layer.bias is not None:  # frozen there, with its batch norm in it
+            if isinstance(layer, nn.Conv2d) and layer.bias is not None:  # frozen there, its batch norm folded in
                 # files hold it in half precision
                 if not torch.allclose(folded[f"{name}.weight"], layer.weight, rtol=1e-2, atol=1e-2):
                     raise ValueError(
@@ -242,7 +243,7 @@ class MobileNet(nn.Module):
         return torch.cat([*seen, *tapped], dim=1)
 
     def _through(self, blocks: Sequence[tuple[int, nn.Module]], x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return what comes out behind these blocks, and what the head sees of those among them that are tapped."""
+        """Return the output of these blocks, and what the head sees of those among them that are tapped."""
         tapped = []
         for index, block in blocks:
             x = block(x)

@@ -36,7 +36,7 @@ class Preprocess(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
 
     def agrees(self, other: "Preprocess") -> bool:
-        """Return whether another does the same, but for what half precision rounds away."""
+        """Return whether another layer does the same, except for what half precision rounds away."""
         if (self.size, self.channels) != (other.size, other.channels):
             return False
         return torch.allclose(self.mean, other.mean, atol=1e-3) and torch.allclose(self.std, other.std, atol=1e-3)
@@ -68,7 +68,7 @@ class Remembering(Protocol):
 
 
 class FaceModel(nn.Module):
-    """A network behind its preprocessing: uint8 faces in, logits out.
+    """A network with its preprocessing in front: uint8 faces in, logits out.
 
     Args:
         preprocess: The first layer.
@@ -84,7 +84,7 @@ class FaceModel(nn.Module):
         self.memo: Memo | None = None
 
     def remember(self) -> None:
-        """From now on compute what is frozen once for each face, if the network says of how many it wants that."""
+        """Compute what is frozen only once per face from now on, if the network says for how many faces."""
         if isinstance(self.network, Remembering) and self.network.remember:
             self.memo = Memo(self.network.remember)
 
