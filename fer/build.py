@@ -1,4 +1,4 @@
-"""From a configuration to objects: networks, transforms, class weights."""
+"""Turn a configuration into objects: networks, transforms, class weights."""
 
 import logging
 from collections.abc import Sequence
@@ -26,10 +26,10 @@ def build_model(config: ModelConfig, num_classes: int, channels_last: bool = Tru
     """Build a model as configured, with its weights loaded.
 
     Raises:
-        FerError: If the configuration does not fit the network, or its weights cannot be had.
+        FerError: If the configuration does not fit the network, or its weights are unavailable.
     """
     if config.weights is not None and "weights" not in config.network:
-        # no error: in a sweep, model.weights means those models that take them
+        # not an error: in a sweep, model.weights applies to those models that take weights
         log.warning("model.weights: %s takes no pretrained weights and starts from random ones.", config.name)
     size = config.input
     if len(size.mean) != size.channels or len(size.std) != size.channels:
@@ -49,9 +49,9 @@ def build_model(config: ModelConfig, num_classes: int, channels_last: bool = Tru
 
 
 def build_model_for(config: ModelConfig, num_classes: int, channels_last: bool, source: str) -> FaceModel:
-    """Build a model, on the drawn sample with random weights where pretrained ones cannot be had.
+    """Build a model; on the drawn sample, fall back to random weights if pretrained ones are unavailable.
 
-    On real data a backbone is not trained from nothing unasked: there the error stands.
+    On real data, a backbone is not trained from scratch unless that was asked for: there the error is raised.
     """
     try:
         return build_model(config, num_classes, channels_last)
@@ -89,7 +89,7 @@ def build_transforms(config: AugmentConfig) -> list[A.BasicTransform | A.BaseCom
     """Build the online transforms in their order.
 
     Raises:
-        FerError: If one is no albumentations transform or does not take its arguments.
+        FerError: If one is not an albumentations transform, or does not take its arguments.
     """
     transforms = []
     for name, arguments in config.transforms.items():
@@ -115,9 +115,9 @@ def _instantiate(key: str, node: Any, arguments: dict[str, Any]) -> object:
 
 
 def balanced_weights(counts: NDArray[np.int64]) -> list[float]:
-    """Return a weight per class, inversely proportional to its count and one on average over the faces.
+    """Return a weight per class, inversely proportional to its count and averaging one over the faces.
 
-    A class without a face has the weight 0: label smoothing would otherwise make it the most important of all.
+    A class without faces has weight 0: otherwise label smoothing would make it the most important of all.
     """
     present = counts > 0
     weights = counts.sum() / (np.count_nonzero(present) * np.maximum(counts, 1))
@@ -139,8 +139,8 @@ def multiply_adds(model: FaceModel, size: int, num_classes: int) -> int:
     """Return the multiply-adds of convolutions and linear layers for one face of `size` pixels a side.
 
     Raises:
-        FerError: If the network cannot compute what it is given, or returns something else than `num_classes` logits;
-            this is the first time that it is asked to.
+        FerError: If the network fails on its input, or returns anything other than `num_classes` logits; this is the
+            first time that it is run.
     """
     training = model.training
     model.eval()
@@ -148,7 +148,7 @@ def multiply_adds(model: FaceModel, size: int, num_classes: int) -> int:
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             logits = model(faces)
-    except Exception as error:  # it may be anyone's
+    except Exception as error:  # the network may be anyone's code
         reason = first_line(error)
         raise FerError(f"model: the network fails on a face ({reason}); change model.input or the network") from error
     found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else f"a {type(logits).__name__}"

@@ -12,7 +12,7 @@ from fer.models.preprocess import FaceModel
 
 
 class Trained(NamedTuple):
-    """A run's best model, with what its checkpoint says of it."""
+    """A run's best model, with what its checkpoint says about it."""
 
     model: FaceModel
     name: str
@@ -21,10 +21,10 @@ class Trained(NamedTuple):
 
 
 def read_checkpoint(path: Path, config: ModelConfig) -> dict[str, Any]:
-    """Return what stands in a checkpoint of the model that a run's configuration describes.
+    """Return the content of a checkpoint of the model that a run's configuration describes.
 
     Raises:
-        FerError: If the file is missing, cannot be read, is no checkpoint of this program or one of another model.
+        FerError: If the file is missing, cannot be read, is not a checkpoint of this program, or is of another model.
     """
     if not path.is_file():
         raise FerError(f"'{path.parent}' holds no {path.name}; has the run finished an epoch?")
@@ -51,10 +51,10 @@ def check_kept(folder: Path, last: dict[str, Any]) -> None:
 
     Args:
         folder: The run's folder.
-        last: What stands in its `last.ckpt`.
+        last: The content of its `last.ckpt`.
 
     Raises:
-        FerError: If it was there when that was written, and is not any more.
+        FerError: If `best.ckpt` existed when `last.ckpt` was written, and no longer does.
     """
     kept = [state.get("best_model_path") for state in last["callbacks"].values() if isinstance(state, dict)]
     if any(path and Path(path).name == "best.ckpt" for path in kept) and not (folder / "best.ckpt").is_file():
@@ -88,6 +88,6 @@ def load_trained(path: Path, config: ModelConfig) -> Trained:
 
 
 def _architecture(plain: dict[str, Any]) -> dict[str, Any]:
-    """Return what makes two models the same, which the weights that they started from do not."""
+    """Return what makes two models the same; the weights that they started from do not matter."""
     network = {key: value for key, value in plain["network"].items() if key != "weights"}
     return {"name": plain["name"], "input": dict(plain["input"]), "network": network}

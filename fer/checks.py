@@ -1,10 +1,10 @@
-"""What a training's configuration may hold, beyond what the types of its schema say."""
+"""Checks of a training's configuration beyond the types of its schema."""
 
 from fer.config import TrainConfig, choose
 from fer.errors import FerError
 
 MONITORS = {"val/acc": "max", "val/f1": "max", "val/loss": "min"}
-"""What may choose the best epoch, and which way it improves."""
+"""Figures that can choose the best epoch, and the direction in which each improves."""
 
 
 def validate(config: TrainConfig) -> None:
@@ -34,7 +34,7 @@ def validate(config: TrainConfig) -> None:
 def _check_numbers(config: TrainConfig) -> None:
     """Check the numbers whose types allow more than makes sense."""
     ranges: dict[str, tuple[float | None, float, float]] = {
-        "seed": (config.seed, 0, 2**32 - 1),  # what NumPy takes
+        "seed": (config.seed, 0, 2**32 - 1),  # the seeds that NumPy takes
         "data.batch_size": (config.data.batch_size, 2, float("inf")),  # batch norm needs two faces
         "optim.lr": (config.optim.lr, 0, float("inf")),
         "optim.weight_decay": (config.optim.weight_decay, 0, float("inf")),
@@ -44,7 +44,7 @@ def _check_numbers(config: TrainConfig) -> None:
         "optim.mixup": (config.optim.mixup, 0.01, float("inf")),
         "optim.ema": (config.optim.ema, 0, 1),
         "distill.share": (config.distill.share, 0, 1),
-        "trainer.gradient_clip": (config.trainer.gradient_clip, 1e-6, float("inf")),  # at 0 none would be left
+        "trainer.gradient_clip": (config.trainer.gradient_clip, 1e-6, float("inf")),  # at 0 no gradient would be left
         "trainer.patience": (config.trainer.patience, 1, float("inf")),
     }
     for key, (value, low, high) in ranges.items():

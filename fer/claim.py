@@ -1,4 +1,4 @@
-"""One process at a time in a run's folder."""
+"""Allow only one process at a time in a run's folder."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,12 +16,12 @@ class ClaimedError(FerError):
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a run's folder; the system lets them in again when this one ends, however it does.
+    """Keep other processes out of a run's folder; the system lets them in again however this process ends.
 
     The processes of a distributed training share the claim of the first.
 
     Args:
-        folder: The folder, which exists.
+        folder: The folder, which must exist.
 
     Raises:
         ClaimedError: If another process has claimed it.
@@ -43,6 +43,6 @@ def claimed(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):  # on Windows what is open stays
+        with suppress(OSError):  # Windows does not delete open files
             path.unlink()
         lock.release()

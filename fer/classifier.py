@@ -31,8 +31,8 @@ class EmotionClassifier(L.LightningModule):
 
     Logged for training and validation alike: `loss`, the plain cross-entropy (natural logarithm, no smoothing and
     no weights, so that the two curves compare), and `acc`; for validation also `f1`, the macro average, and one
-    F1 a class. With mixup the training's are of mixed faces, by the label of the one that shows most.
-    `train/objective` is what is minimised, smoothing, weights and the batch's own targets included.
+    F1 per class. With mixup, the training figures are of mixed faces, judged by the label of the face that shows most.
+    `train/objective` is what is minimised, including smoothing, weights and the batch's own targets.
 
     Args:
         network: Maps uint8 (N, 1, H, W) to logits (N, C).
@@ -40,8 +40,8 @@ class EmotionClassifier(L.LightningModule):
         classes: The class names in label order.
         class_weights: Weight of each class in the objective, (C,); None for equal ones.
         model_config: The plain values that rebuild `network`, saved in the checkpoint.
-        seed: Seed of dropout and whatever else is drawn on the device, step by step.
-        teacher: A trained network to learn from beside the labels.
+        seed: Seed of dropout and everything else that is drawn on the device; every step derives its own from it.
+        teacher: A trained network to learn from in addition to the labels.
         replay: Record the step on a CUDA device and replay it, where the network says that it can be; see `fer.replay`.
     """
 
@@ -66,12 +66,12 @@ class EmotionClassifier(L.LightningModule):
         self.teacher = teacher
         self.replay = replay
         weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
-        # not saved: the objective is no part of the trained model
+        # not saved: the objective is not part of the trained model
         self.register_buffer("class_weights", weights, persistent=False)
-        # loss, objective and share of right answers, summed over the epoch's batches, and their number
+        # loss, objective and share of right answers, summed over the epoch's batches, and the number of batches
         self.sums = torch.zeros(4)
         self.replayed: Replayed | None = None
-        self.learning: list[nn.Parameter] = []  # whose gradients a replay makes
+        self.learning: list[nn.Parameter] = []  # the parameters whose gradients a replay computes
         self.outputs: list[tuple[Tensor, Tensor]] = []
         self._lr_factor: Callable[[int], float]
 
@@ -84,13 +84,13 @@ class EmotionClassifier(L.LightningModule):
     def replays(self) -> bool:
         """Whether the steps of this training are recorded and replayed.
 
-        Scaled losses and the gradients of several devices are Lightning's to deal with, between the operations.
+        Loss scaling and several devices rule it out: there Lightning handles the gradients between the operations.
         """
         trainer, wanted = self.trainer, self.replay and replayable(self.network)
         return wanted and self.device.type == "cuda" and trainer.world_size == 1 and trainer.precision != "16-mixed"
 
     def on_fit_start(self) -> None:
-        """Have the teacher and the epoch's sums where the network is, and the steps recorded where they can be."""
+        """Move the teacher and the epoch's sums to the network's device, and set up recording where it is possible."""
         self.sums = self.sums.to(self.device)
         if self.teacher is not None:
             self.teacher.to(self.device)
@@ -101,7 +101,7 @@ class EmotionClassifier(L.LightningModule):
                 self.teacher.replay()
 
     def release(self) -> None:
-        """Let go of what was recorded, and of the gradients in it."""
+        """Release what was recorded, and the gradients in it."""
         self.replayed = None
         self.zero_grad()
         if self.teacher is not None:
@@ -110,15 +110,15 @@ class EmotionClassifier(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the epoch's sums.
 
-        An epoch that was stopped in its middle reports all of its batches (of several devices, those of the first).
+        An epoch that was stopped midway thus still reports all of its batches (with several devices, the first's).
         """
         checkpoint["sums"] = self.sums.tolist()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Have an epoch that was stopped behind its training validated, as a whole.
+        """Have an epoch that was stopped after its training validated from the beginning.
 
-        Lightning would go on in the middle of a validation, with the batches before it lost, and leave out one that
-        was stopped at its very beginning or end.
+        Lightning would continue in the middle of the validation, having lost the batches before, and would skip a
+        validation that was stopped at its very beginning or end.
         """
         if "sums" not in checkpoint:
             raise FerError("an earlier version of this program began this run, which cannot go on; train it anew")
@@ -134,7 +134,7 @@ class EmotionClassifier(L.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed what this step draws, so that a resumed run draws what an uninterrupted one would have."""
         seed = (self.seed_base + 1) * 1_000_003 + self.global_step * 97 + self.global_rank
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would ask for every kind of device, in 0.2 ms
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would query every kind of device, in 0.2 ms
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
         elif self.device.type == "mps":
@@ -145,7 +145,7 @@ class EmotionClassifier(L.LightningModule):
         return self.learned(batch)
 
     def learned(self, batch: Batch) -> Tensor:
-        """Return the objective of one batch, with its gradients where the step is replayed, and keep its figures."""
+        """Return the objective of one batch and keep its figures; a replayed step sets the gradients too."""
         faces, labels, targets = batch if len(batch) == 3 else (*batch, batch[1])
         share = opinion = None
         if self.optim.mixup is not None:
@@ -157,7 +157,7 @@ class EmotionClassifier(L.LightningModule):
         objective: Tensor
         objective, gradients = self.replayed(faces, labels, targets, share, opinion)
         for parameter, gradient in zip(self.learning, gradients, strict=True):
-            parameter.grad = gradient  # Lightning lets go of them before every validation
+            parameter.grad = gradient  # Lightning drops them before every validation
         return objective
 
     def _with_gradients(self, *batch: Any) -> tuple[Tensor, list[Tensor | None]]:
@@ -175,7 +175,7 @@ class EmotionClassifier(L.LightningModule):
             super().backward(loss, *args, **kwargs)
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
-        """Forget the gradients, if they are not this step's already."""
+        """Clear the gradients, unless they are this step's already."""
         if self.replayed is None:
             super().optimizer_zero_grad(epoch, batch_idx, optimizer)
 
@@ -186,7 +186,7 @@ class EmotionClassifier(L.LightningModule):
         objective = self._objective(logits, targets, share, opinion)
         with torch.no_grad():
             loss, right = F.cross_entropy(logits, labels), (logits.argmax(dim=1) == labels).float().mean()
-            # an epoch's batches are equally large
+            # all batches of an epoch have the same size
             self.sums += torch.stack([loss, objective, right, torch.ones_like(loss)])
         return objective
 
@@ -195,9 +195,9 @@ class EmotionClassifier(L.LightningModule):
 
         Args:
             logits: Float32, (N, C).
-            targets: int64 (N,), labels; float (N, C), shares that sum to one; or bool (N, C), classes that are all
-                right, of which the likeliest counts, so that the loss is the negative logarithm of the largest of
-                their probabilities (Barsoum et al., 2016).
+            targets: int64 (N,), labels; float (N, C), shares that sum to one; or bool (N, C), classes that all count
+                as right: the likeliest of them is the target, so that the loss is the negative logarithm of the
+                largest of their probabilities (Barsoum et al., 2016).
             share: How much of its neighbour every face shows, (N,); None without mixup.
             opinion: The teacher's probabilities, float32 (N, C); None without one.
         """
@@ -213,7 +213,7 @@ class EmotionClassifier(L.LightningModule):
                 return F.cross_entropy(logits, targets, **options)
             # with int labels and weights, cross_entropy would wait for the GPU
             targets = F.one_hot(targets, len(self.classes)).float()
-        # torch would divide by the number of faces, and so weigh shares of one otherwise than the same labels
+        # torch would divide by the number of faces, and so weight one-hot targets differently from the same labels
         weight = len(targets) if self._weights is None else (targets * self._weights).sum()
         return F.cross_entropy(logits, targets, reduction="sum", **options) / weight
 
@@ -227,7 +227,7 @@ class EmotionClassifier(L.LightningModule):
             # all devices see equally many faces, so the mean of their figures is the figure of all
             self.log(f"train/{name}", figure, sync_dist=True)
         self.sums.zero_()
-        # of the last step; the optimiser has that of the next one by now
+        # the last step's rate; by now the optimiser has that of the next step
         self.log("lr", self.optim.lr * self._lr_factor(self.trainer.global_step - 1))
 
     def running(self) -> dict[str, float]:
@@ -255,7 +255,7 @@ class EmotionClassifier(L.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Forget the last epoch, and have all devices validate the same network.
 
-        Behind the last step each has batch norm statistics of its own; those of the first are the ones that are saved.
+        After the last step, each has batch norm statistics of its own; those of the first are the ones that are saved.
         """
         self.outputs.clear()
         if self.trainer.world_size > 1:
@@ -275,7 +275,7 @@ class EmotionClassifier(L.LightningModule):
         self._log_evaluation("test")
 
     def _log_evaluation(self, stage: Literal["val", "test"]) -> None:
-        # every device evaluates the whole split: it is small, and so no figure depends on their number
+        # every device evaluates the whole split: it is small, and so no figure depends on the number of devices
         logits, labels = self.evaluated()
         if not torch.isfinite(logits).all():
             raise DivergedError("training diverged: the network's outputs are no numbers any more; lower optim.lr")
@@ -284,11 +284,11 @@ class EmotionClassifier(L.LightningModule):
         f1 = multiclass_f1_score(logits, labels, count, average="none")
         self.log(f"{stage}/loss", F.cross_entropy(logits, labels))
         self.log(f"{stage}/acc", multiclass_accuracy(logits, labels, count, average="micro"))
-        self.log(f"{stage}/f1", f1[present].mean())  # as `fer.scores` has it
+        self.log(f"{stage}/f1", f1[present].mean())  # as `fer.scores` defines it
         self.log_dict({f"{stage}_f1/{name}": value for name, value in zip(self.classes, f1, strict=True)})
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Return the optimiser over what trains, with its schedule, a factor a step."""
+        """Return the optimiser over the trainable parameters, and its schedule as a factor for each step."""
         optimizer = self.new_optimizer()
         total = int(self.trainer.estimated_stepping_batches)
         warmup = round(self.optim.warmup_epochs * total / (self.trainer.max_epochs or 1))
@@ -297,7 +297,7 @@ class EmotionClassifier(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def new_optimizer(self) -> Optimizer:
-        """Return the configured optimiser over what trains."""
+        """Return the configured optimiser over the trainable parameters."""
         network = getattr(self.network, "network", self.network)
         low = str(self.trainer.precision).startswith("bf16")
         return build_optimizer(network, self.optim, torch.bfloat16 if low else torch.float32, self.replays)

@@ -1,4 +1,4 @@
-"""Which processes train together: SLURM starts tasks that do, and tasks that each train for themselves."""
+"""Which processes train together: SLURM's tasks may share one training or each run their own."""
 
 import os
 import re
@@ -19,16 +19,16 @@ def one_device(devices: Any) -> bool:
 
 
 def launcher(devices: Any) -> list[ClusterEnvironment] | None:
-    """Return what Lightning is to take the processes of a training from; None where it finds out by itself.
+    """Return where Lightning is to learn of a training's processes from; None to let it find out by itself.
 
-    In a job of SLURM, Lightning alone would take all its tasks for one training, also for devices=1, and where there
-    is one task for several devices would leave all but the first idle.
+    In a SLURM job, Lightning by itself would take all tasks for one training, even with devices=1; and with one task
+    for several devices, it would leave all devices but the first idle.
 
     Args:
         devices: `trainer.devices`.
 
     Raises:
-        FerError: If there are neither as many tasks as devices nor one.
+        FerError: If the number of tasks is neither one nor the number of devices.
     """
     if TorchElasticEnvironment.detect() or not SLURMEnvironment.detect():
         return None
@@ -42,7 +42,7 @@ def launcher(devices: Any) -> list[ClusterEnvironment] | None:
             f"srun --ntasks-per-node={count}, or as one task, which starts the other processes by itself"
         )
     try:
-        # a job that SLURM starts again would begin in a new folder with the old one's state
+        # a job that SLURM requeues would begin in a new folder with the old one's state
         return [SLURMEnvironment(auto_requeue=False)]
     except RuntimeError as error:  # --ntasks, which may spread the tasks over nodes
         raise FerError(
@@ -51,8 +51,8 @@ def launcher(devices: Any) -> list[ClusterEnvironment] | None:
 
 
 def settle_rank(devices: Any = 1) -> int:
-    """Return this process's number among those that train together, and tell Lightning, which reads SLURM's."""
-    if not {"RANK", "LOCAL_RANK", "JSM_NAMESPACE_RANK"} & os.environ.keys():  # of launchers that Lightning knows
+    """Return this process's rank among those that train together, and set it in Lightning, which reads SLURM's."""
+    if not {"RANK", "LOCAL_RANK", "JSM_NAMESPACE_RANK"} & os.environ.keys():  # from launchers that Lightning knows
         together = SLURMEnvironment.detect() and _tasks_train_together(devices)
         rank = int(os.environ.get("SLURM_PROCID", 0)) if together else 0
         rank_zero_only.rank = rank  # type: ignore[attr-defined]  # which Lightning sets too
@@ -60,7 +60,7 @@ def settle_rank(devices: Any = 1) -> int:
 
 
 def _count(devices: Any) -> int | None:
-    """Return how many devices `trainer.devices` means; None where the machine decides, or Lightning takes it apart."""
+    """Return how many devices `trainer.devices` means; None if the machine decides or Lightning has to parse it."""
     if isinstance(devices, list):
         return len(devices)
     return int(devices) if re.fullmatch(r"\d+", str(devices)) else None

@@ -48,14 +48,14 @@ from fer.terminal import console, counted, counts_table, say, summary
 SWEEP = "FER_SWEEP"
 SWEPT = "FER_SWEPT"
 INTERRUPTED = 130  # what shells return for Ctrl-C
-MOVABLE = INERT - {"logs", "resume", "data.download"}  # what a resumed run may have otherwise
+MOVABLE = INERT - {"logs", "resume", "data.download"}  # what may differ in a resumed run
 
 log = logging.getLogger(__name__)
 failures: list[str] = []
 
 
 class SweepCallback(Callback):
-    """Names a sweep's folder where all its jobs, whatever process they run in, can see it."""
+    """Records a sweep's folder where all its jobs, whatever process they run in, can see it."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Keep the folder and the keys in the environment; a job's own configuration knows nothing of the sweep."""
@@ -65,13 +65,13 @@ class SweepCallback(Callback):
 
 
 def quieten() -> None:
-    """Silence what Lightning warns about without there being anything to mend."""
+    """Silence those of Lightning's warnings that call for no action."""
     for pattern in (
         r".*does not have many workers.*",  # on a CPU, workers would take the network's cores
-        r".*Checkpoint directory .* exists and is not empty.*",  # resuming means just that
+        r".*Checkpoint directory .* exists and is not empty.*",  # that is what resuming does
         r".*Found \d+ module\(s\) in eval mode.*",  # the frozen backbone
         r".*The number of training batches .* is smaller than the logging interval.*",  # nothing is logged by step
-        r".*your dataloader is not resumable.*",  # FaceDataModule leaves out what was trained on
+        r".*your dataloader is not resumable.*",  # FaceDataModule skips what was trained on already
         r".*sync_dist=True.*",  # every device evaluates the whole split
         r".*isinstance\(treespec, LeafSpec\).*",  # Lightning's own use of PyTorch
     ):
@@ -84,8 +84,8 @@ def run(command: Callable[[], Any], schema: type) -> int:
     """Run a Hydra command and return the exit status: 0, 1 after an error, 130 after Ctrl-C.
 
     Args:
-        command: What `hydra.main` made.
-        schema: What its configuration may hold.
+        command: What `hydra.main` returned.
+        schema: The schema of its configuration.
     """
     handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False, show_level=False)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
@@ -93,10 +93,10 @@ def run(command: Callable[[], Any], schema: type) -> int:
     sys.argv[1:] = [_readable(argument) for argument in sys.argv[1:]]
     failures.clear()
     _speak_as(settle_rank())
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a file on Windows holds no letters but those of its code page
+    if isinstance(sys.stdout, io.TextIOWrapper):  # on Windows, a file holds only the letters of its code page
         sys.stdout.reconfigure(errors="replace")
     os.environ.pop(SWEEP, None)
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print in many lines
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors instead of printing them in many lines
     try:
         command()
     except KeyboardInterrupt:
@@ -109,33 +109,33 @@ def run(command: Callable[[], Any], schema: type) -> int:
 
 
 def _speak_as(rank: int) -> None:
-    """Have the first alone speak of the processes that train together."""
+    """Of the processes that train together, let only the first print more than errors."""
     console.quiet = rank > 0
     logging.getLogger().setLevel(logging.ERROR if rank > 0 else logging.INFO)
 
 
 def _readable(argument: str) -> str:
-    """Return `key=path` as Hydra can read it: with the home folder for ~, and quoted where it holds unusual signs."""
+    """Return `key=path` as Hydra can read it: with the home folder for ~, and unusual characters in quotes."""
     key, equals, value = argument.partition("=")
     home = value.startswith("~/")
     if home:
         value = str(Path(value).expanduser())
     quotable = not key.startswith("-") and "'" not in value and not value.startswith(('"', "[", "{"))
-    # a list of values, an interpolation, a call (range(3), say) and what is escaped mean something to Hydra
+    # leave alone what means something to Hydra: lists of values, interpolations, calls such as range(3), and escapes
     told = not home and ("," in value or "${" in value or re.fullmatch(r"\w+\(.*\)", value))
     escaped = os.name != "nt" and re.search(r"\\[ ()\[\]{}=,]", value)
     unusual = not value.isascii() or value.startswith("\\\\") or set(value) & set(",()[]{}=")
     if not (quotable and unusual) or told or escaped:
         return f"{key}{equals}{value}"
-    last = "\\" * (len(value) - len(value.rstrip("\\")))  # before a quote they count double
+    last = "\\" * (len(value) - len(value.rstrip("\\")))  # before a quote, backslashes must be doubled
     return f"{key}{equals}'{value}{last}'"
 
 
 def _remove_hydras_record() -> None:
-    """Remove what Hydra notes of a sweep where the next one overwrites it; each run's folder holds as much."""
+    """Remove Hydra's record of a sweep, which the next one would overwrite; each run's folder holds the same."""
     if SWEEP in os.environ:
         sweeps = Path(os.environ[SWEEP]).parent
-        with suppress(OSError):  # where nothing can be written, nothing was
+        with suppress(OSError):  # where nothing can be written, there is nothing to remove
             (sweeps / "multirun.yaml").unlink()
         remove_empty(sweeps, sweeps.parent)
 
@@ -152,7 +152,7 @@ def train(plain: DictConfig) -> None:
         resume = f"python train.py resume={error.folder}" if error.kept else "a new start"
         say(f"\n{error}; go on with {'the same sweep, started again' if sweeping else resume}")
         raise KeyboardInterrupt from error
-    except Exception as error:  # the traceback of a defect, the sentence of anything else
+    except Exception as error:  # `report` shows a defect's traceback, and only the message of anything else
         report(error)
 
 
@@ -176,14 +176,14 @@ def _train_single(plain: DictConfig) -> None:
 def _train_job(plain: DictConfig, sweep: Path) -> None:
     """Train one job of a sweep, unless that was done before; a failure is noted, and the sweep goes on."""
     folder = unstarted = sweep / _unstarted_name(plain)
-    shutil.rmtree(unstarted, ignore_errors=True)  # what this job failed of last time
+    shutil.rmtree(unstarted, ignore_errors=True)  # left behind by an earlier failure of this job
     try:
         config = checked(plain, TrainConfig)
         validate(config)
         if config.resume is not None:
             raise FerError("resume: goes on with one run; leave out -m")
         if not one_device(config.trainer.devices):
-            # the processes of several would each walk through the whole sweep
+            # with several devices, each process would walk through the whole sweep
             raise FerError("trainer.devices: a sweep trains on one device, 1 or [number]; leave out -m for several")
         data = open_data(config)
         folder = sweep / f"{config.model.name}-seed{config.seed}-{run_key(config, data.all_faces.digest())}"
@@ -206,8 +206,8 @@ def _train_job(plain: DictConfig, sweep: Path) -> None:
 
 
 def _unstarted_name(plain: DictConfig) -> str:
-    """Return a name for a job that fails before its data are read, which a run's own name depends on."""
-    # must not depend on where the data lie: a job that failed for want of them is then replaced once they are found
+    """Return a name for a job that fails before its data are read; a run's own name depends on them."""
+    # must not depend on where the data are: a job that failed because they were missing is replaced once they are found
     unnamed = INERT - set(os.environ[SWEPT].split())
     told = sorted(text for text in overrides() if text.lstrip("+").partition("=")[0] not in unnamed)
     digest = hashlib.blake2b(",".join(told).encode(), digest_size=4).hexdigest()
@@ -280,7 +280,7 @@ def _train(config: TrainConfig, data: FaceDataModule, folder: Path, resume: bool
 
 @contextmanager
 def reporting() -> Iterator[None]:
-    """Report what is raised within, and go on behind it: of what leaves a job, Hydra would print lines of its own."""
+    """Report what is raised inside, and carry on after it; if it left the job, Hydra would print lines of its own."""
     try:
         yield
     except Exception as error:
@@ -288,7 +288,7 @@ def reporting() -> Iterator[None]:
 
 
 def report(error: Exception) -> None:
-    """Print an error, by its sentence or, where it is a defect, its traceback, and remember that there was one."""
+    """Print an error (its message or, if it is a defect, its traceback), and remember that there was one."""
     failures.append(str(error))
     if isinstance(error, FerError):
         Console(stderr=True).print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)

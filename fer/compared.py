@@ -1,4 +1,4 @@
-"""Runs beside each other: which belong together, and what tells the others apart."""
+"""Compare runs: which belong together, and what tells the others apart."""
 
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
@@ -11,19 +11,19 @@ from fer.files import sha256
 from fer.naming import INERT, flat, meaningful
 from fer.runs import EXCLUDED, read_config, read_environment, read_metrics
 
-# keys that a started run has resolved, and one that failed before that still holds as "auto" or None
+# keys that are resolved when a run starts; one that failed before that still holds "auto" or None
 RESOLVED = {"data.name", "data.digest", "trainer.max_epochs"}
-# keys by which runs of one group may differ
+# keys in which runs of one group may differ
 APART = {"seed", *INERT}
 
 
 class Run(NamedTuple):
-    """A run's folder with what stands in it.
+    """A run's folder and its content.
 
     Attributes:
         folder: The folder.
         metrics: Its `metrics.json`.
-        config: Its configuration, flat; of files that it names, their content counts and not their place.
+        config: Its configuration, flat; files that it names count by their content, not by their place.
     """
 
     folder: Path
@@ -41,7 +41,7 @@ def read_run(folder: Path, metrics: dict[str, Any]) -> Run:
 
 
 def group(runs: Sequence[Run]) -> list[list[Run]]:
-    """Return the runs that differ in nothing but their seed together."""
+    """Group the runs that differ in nothing but their seed."""
     groups: dict[tuple[tuple[str, str], ...], list[Run]] = {}
     for run in runs:
         told = {name: str(value) for name, value in run.config.items() if name not in APART and value is not None}
@@ -50,12 +50,12 @@ def group(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def one_a_seed(runs: Sequence[Run]) -> list[Run]:
-    """Return the last run of each seed: to train the same once more is no other draw."""
+    """Return the last run of each seed: repeating a run is not another random draw."""
     return list({str(run.config.get("seed")): run for run in runs}.values())
 
 
 def over_seeds(folders: Sequence[Path]) -> dict[str, list[Path]]:
-    """Return those of finished runs that differ in their seed alone, each group under a name that tells it apart."""
+    """Return the groups of finished runs that differ only in their seed, each under a name that tells it apart."""
     measured = [(folder, read_metrics(folder) or {}) for folder in folders]
     finished = [read_run(folder, known) for folder, known in measured if known.get("status") == "finished"]
     groups = [one_a_seed(members) for members in group(finished)]
@@ -77,14 +77,14 @@ def names_apart(runs: Sequence[Run]) -> list[str]:
 
 
 def _config(folder: Path, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's configuration, flat, without what means nothing in it."""
+    """Return a run's configuration, flat, without keys that have no effect in it."""
     config = meaningful(flat(OmegaConf.to_container(read_config(folder))))
-    if (folder / EXCLUDED).is_file():  # it matters what, not where
+    if (folder / EXCLUDED).is_file():  # what it lists matters, not where it is
         config["data.exclude"] = f"{EXCLUDED}@{sha256(folder / EXCLUDED)[:7]}"
     record = read_environment(folder)
     for key in ("distill.teacher", "model.start"):  # likewise
         config[key] = _built_on(config.get(key), record.get(key.split(".")[1]))
-    # runs on other data are no other seeds of the same
+    # runs on other data are not further seeds of the same
     return {**config, "data.digest": metrics.get("data", {}).get("digest")}
 
 
@@ -100,11 +100,11 @@ def _built_on(paths: Any, origins: Any) -> str | None:
 
 
 def _overrides_apart(runs: Sequence[Run]) -> list[str] | None:
-    """Return for each run what its command line set otherwise than the others'; None if that is not all there is."""
+    """Return what each run's command line set differently from the others'; None if that does not tell them apart."""
     given = []
     for run in runs:
         known = run.metrics.get("overrides")
-        if not isinstance(known, list):  # an older version's
+        if not isinstance(known, list):  # written by an older version
             return None
         pairs = (str(text).lstrip("+").partition("=")[::2] for text in known)
         given.append({key: value for key, value in pairs if key not in {*APART, "model"}})
@@ -114,11 +114,11 @@ def _overrides_apart(runs: Sequence[Run]) -> list[str] | None:
 
 
 def _keys_apart(runs: Sequence[Run]) -> list[str]:
-    """Return for each run some keys of its configuration with their values: three, or more where these are alike."""
+    """Return some keys of each run's configuration with their values: three, or more if three are not enough."""
     configs = [run.config for run in runs]
     keys = [key for key in dict.fromkeys(key for config in configs for key in config) if _differs(key, configs)]
     keys = [key for key in keys if key not in APART]
-    # what some of them lack, as runs of other versions of this program do, says least
+    # keys that some runs lack, because another version of this program wrote them, say least
     keys.sort(key=lambda key: not all(key in config for config in configs))
     for count in range(3, max(4, len(keys) + 1)):
         chosen = keys[:count]
@@ -129,7 +129,7 @@ def _keys_apart(runs: Sequence[Run]) -> list[str]:
 
 
 def _detail(values: Mapping[str, Any], keys: Sequence[str]) -> str:
-    """Return keys with their values; of a key its last part, and more of it where that stands for two of them."""
+    """Return keys with their values, each key shortened to its last part, or to two parts where one is ambiguous."""
     ends = [key.split(".")[-1] for key in keys]
     short = {
         key: end if ends.count(end) == 1 else ".".join(key.split(".")[-2:]) for key, end in zip(keys, ends, strict=True)

@@ -1,6 +1,6 @@
 """The configuration's schema: every key and its type; `conf/` says what each means. Unknown keys are errors.
 
-The defaults here stand in for what the configuration of a run lacks that is older than a key.
+The defaults here fill in for keys that are newer than the configuration of a run.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ class OversampleConfig:
     shift: float = 0.1
     zoom: float = 0.1
     flip: bool = True
-    seed: int = 0  # apart from the run's, so that runs of several seeds share one folder
+    seed: int = 0  # separate from the run's, so that runs of several seeds share one folder
     folder: str = "fer_aug_dataset"
 
 
@@ -62,7 +62,7 @@ class DataConfig:
     num_workers: Any = "auto"
     oversample: OversampleConfig = field(default_factory=OversampleConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-    # of data=ferplus alone, see `fer.data.ferplus`
+    # only for data=ferplus, see `fer.data.ferplus`
     votes: str | None = None
     index: str | None = None
     contempt: bool = True
@@ -230,11 +230,11 @@ def checked(config: DictConfig, schema: type[Schema]) -> Schema:
 
 
 def explained(error: Exception, schema: type) -> Exception:
-    """Return what Hydra or OmegaConf object to as a FerError of one sentence; other errors as they are.
+    """Return an error of Hydra or OmegaConf as a FerError of one sentence; other errors as they are.
 
     Args:
         error: What was raised.
-        schema: The command's, whose keys are suggested in the place of a similar one that there is not.
+        schema: The command's schema; where an unknown key was given, a similar one of these is suggested.
     """
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, name = error.missing_cfg_file.rpartition("/")
@@ -269,14 +269,14 @@ def _no_such_key(key: str, schema: type) -> str:
         other = "write data=folder data.root=path to score on other data; " if "others" in known else ""
         return f"data: there is none here; {other}data_root=path tells where the run's own data set lies now"
     open_section = next((section for section in known if key.startswith(f"{section}.")), None)
-    if open_section:  # whose keys are another's: a network's arguments, say
+    if open_section:  # its keys belong to something else: a network's arguments, say
         return f"{key}: there is no such configuration key; to add it to {open_section}, write +{key}=…"
     meant = _similar(key, known)
     return f"{key}: there is no such configuration key; {f'is {meant} meant? ' if meant else ''}--help shows all"
 
 
 def _similar(key: str, known: Sequence[str]) -> str | None:
-    """Return the known key that was meant: one alike in the same section, or one that is called so elsewhere."""
+    """Return the known key that was meant: a similar one in the same section, or one of the same name elsewhere."""
     section, _, name = key.rpartition(".")
     beside = {one.rpartition(".")[2]: one for one in known if one.rpartition(".")[0] == section}
     elsewhere = [one for one in known if one.rpartition(".")[2] == name or one.replace(".", "_") == name]

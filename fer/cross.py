@@ -32,7 +32,7 @@ _OFFICIAL = ("fer2013", "ferplus")
 
 
 class CrossResult(NamedTuple):
-    """What a run came to on another data set.
+    """A run's result on another data set.
 
     Attributes:
         name: The run's name.
@@ -52,10 +52,10 @@ class CrossResult(NamedTuple):
 
 
 def shared_classes(trained: Sequence[str], faces: Faces) -> tuple[str, ...]:
-    """Return the classes that a network knows and of which there are pictures, in the network's order.
+    """Return the classes that a network knows and that have pictures, in the network's order.
 
     Raises:
-        FerError: If there are fewer than two, between which a network could choose.
+        FerError: If there are fewer than two, which leaves a network nothing to choose between.
     """
     there = {name for name, count in zip(faces.classes, faces.counts(), strict=True) if count}
     shared = tuple(name for name in trained if name in there)
@@ -75,7 +75,7 @@ class CrossEvaluator:
 
     Args:
         name: What to call the data set in tables and folders.
-        data: Which faces.
+        data: The configuration of the data set.
         split: The split to score, or "all" for every picture of the set.
         accelerator: As Lightning names them.
         faces: Show faces of the data set in the reports.
@@ -132,7 +132,7 @@ class CrossEvaluator:
         """Return whether the run may have been trained on some of the pictures, as far as its record tells."""
         own = run.config.data
         if own.name in _OFFICIAL and self.data.name in _OFFICIAL:
-            # the test is the same whatever the labels, and validation where names or Usage tell it
+            # the test split is the same with either labels; so is validation, where file names or Usage define it
             drawn = [(data.split_seed, data.val_fraction) for data in (own, self.data)]
             return self.split in ("all", "train") or (self.split == "val" and drawn[0] != drawn[1])
         if self._digests[own.size] == run.record.get("data", {}).get("digest"):
@@ -141,7 +141,7 @@ class CrossEvaluator:
         return own.root is not None and _place(own.root) == _place(self.data.root)
 
     def _read(self, size: int) -> Faces:
-        """Return the faces of the split, as large as the run's own; those of the run before where it had that size."""
+        """Return the split's faces at the size that a run uses, read once for all runs of that size."""
         if size not in self._faces:
             faces, _ = read_source(replace(self.data, size=size))
             announce(faces)
@@ -181,7 +181,7 @@ def _place(root: str | None) -> str | None:
 
 
 def _report_folder(folder: Path, name: str, source: str) -> Path:
-    """Return where a report belongs: data sets in folders of one name, `test` say, each keep their own."""
+    """Return the folder for a report: data sets whose folders share a name, say `test`, each get one of their own."""
     for number in count(1):
         place = folder / (name if number == 1 else f"{name}-{number}")
         if (read_metrics(place) or {}).get("scored on", source) == source:

@@ -40,7 +40,7 @@ def root_device(accelerator: str, devices: Any = 1) -> torch.device:
 
 
 def missed_gpu(device: torch.device) -> bool:
-    """Return whether there is an NVIDIA GPU that this PyTorch cannot use: PyPI's for Windows is for CPUs alone."""
+    """Return whether there is an NVIDIA GPU that this PyTorch cannot use: PyPI's build for Windows is for CPUs only."""
     return device.type == "cpu" and torch.version.cuda is None and shutil.which("nvidia-smi") is not None
 
 
@@ -64,13 +64,13 @@ def auto_precision(device: torch.device) -> Precision:
 
 
 def low_precision(precision: str, device: torch.device) -> torch.dtype | None:
-    """Return the type of Lightning's mixed precisions; all others are computed in float32."""
+    """Return the low-precision type of Lightning's mixed precisions; None for all others, computed in float32."""
     name = auto_precision(device) if precision == "auto" else precision
     return {"bf16-mixed": torch.bfloat16, "bf16": torch.bfloat16, "16-mixed": torch.float16}.get(name)
 
 
 def computed_on(device: torch.device, precision: str) -> str:
-    """Return what an evaluation computes on and with which numbers, on which its last digits depend, in words."""
+    """Return in words what an evaluation computes on and in which type of numbers: its last digits depend on both."""
     low = low_precision(precision, device)
     numbers = str(low or torch.float32).removeprefix("torch.")
     if low is None and device.type == "cuda" and torch.backends.cudnn.allow_tf32:

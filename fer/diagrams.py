@@ -12,7 +12,7 @@ from fer.models.preprocess import FaceModel
 from fer.scores import calibration
 
 Picture = tuple[str, str, Figure]
-"""Title, caption and what is seen."""
+"""Title, caption and figure."""
 
 
 def diagrams(faces: Faces, logits: Tensor, shown: bool = True) -> list[Picture]:
@@ -21,7 +21,7 @@ def diagrams(faces: Faces, logits: Tensor, shown: bool = True) -> list[Picture]:
     Args:
         faces: N faces of one split.
         logits: Float32, (N, C).
-        shown: Show faces: without them there are no mistakes to be seen.
+        shown: Whether to show faces; without them, the mistakes are left out.
     """
     labels, probabilities = faces.labels, logits.softmax(1).numpy()
     bins = calibration(logits, torch.from_numpy(labels))

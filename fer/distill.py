@@ -18,18 +18,18 @@ from fer.weights import open_as, origin, warn_of_other_data
 class Teacher:
     """Trained networks that are asked about the very faces, augmented, that the student sees.
 
-    Of several, every batch asks one that is drawn: over the steps, what is learned is their mean opinion, since the
-    cross-entropy is linear in its targets, and learning from many costs no more than from one.
+    With several teachers, each batch asks one of them, drawn at random. Over the steps the student learns their mean
+    opinion, since the cross-entropy is linear in its targets, and many teachers cost no more than one.
 
     Asking anew for every augmented face teaches better than one answer for each picture (Beyer et al., 2022,
     "Knowledge distillation: A good teacher is patient and consistent"), and costs a small network's forward pass.
     The teachers are kept out of the student's modules, so that they are neither trained nor saved with it.
 
     Args:
-        models: Each maps uint8 (N, 1, H, W) to logits (N, C); one that stands here twice is asked twice as often. They
+        models: Each maps uint8 (N, 1, H, W) to logits (N, C); one that is listed twice is asked twice as often. They
             are changed: frozen, with their batch norms folded.
-        share: What the opinion counts, from 0 to 1; the label counts the rest.
-        record: What a run notes of its teacher, or a list of that for several.
+        share: Weight of the opinion, from 0 to 1; the label has the rest.
+        record: What a run records about its teacher, or a list of that for several.
     """
 
     def __init__(
@@ -49,18 +49,18 @@ class Teacher:
             model.to(device)
 
     def replay(self) -> None:
-        """From now on replay what those compute on a CUDA device that can be; see `fer.replay`."""
+        """From now on, replay those teachers that can be replayed on a CUDA device; see `fer.replay`."""
         asked = {model: partial(_opinion, model) for model in self.models}
         replayed = {model: Replayed(ask) if replayable(model) else ask for model, ask in asked.items()}
         self.asked = [replayed[model] for model in self.models]
 
     def release(self) -> None:
-        """Let go of what was recorded."""
+        """Release what was recorded."""
         self.asked = [partial(_opinion, model) for model in self.models]
 
     @torch.no_grad()
     def opinion(self, faces: Tensor) -> Tensor:
-        """Return a teacher's probabilities, float32 (N, C); which of several, torch's global generator draws.
+        """Return a teacher's probabilities, float32 (N, C); of several, torch's global generator draws one.
 
         Args:
             faces: As the student sees them, uint8 (N, 1, H, W).
@@ -94,10 +94,10 @@ def open_teacher(config: DistillConfig, classes: Sequence[str], data: Mapping[st
     Args:
         config: The runs' folders or files of weights, and their share.
         classes: The student's classes in label order.
-        data: What the student learns from, as `FaceDataModule.record` tells it.
+        data: What the student learns from, as `FaceDataModule.record` describes it.
 
     Raises:
-        FerError: If a teacher cannot be opened or tells other classes apart.
+        FerError: If a teacher cannot be opened or distinguishes other classes.
     """
     opened = {path: open_as("distill.teacher", path) for path in dict.fromkeys(config.teachers)}
     for run in opened.values():
@@ -109,6 +109,6 @@ def open_teacher(config: DistillConfig, classes: Sequence[str], data: Mapping[st
         warn_of_other_data("distill.teacher", run, data)
     if not opened:
         return None
-    runs = [opened[path] for path in config.teachers]  # one that is named several times is asked so often
+    runs = [opened[path] for path in config.teachers]  # one that is named several times is asked more often
     records = [{**origin(run), "share": config.share} for run in runs]
     return Teacher([run.trained.model for run in runs], config.share, records if len(records) > 1 else records[0])

@@ -25,7 +25,7 @@ Scored = TypeVar("Scored", Result, CrossResult)
 
 @reporting()
 def evaluate(plain: DictConfig) -> None:
-    """Evaluate one run or all runs below a folder; a run that cannot be is reported, and the others go on."""
+    """Evaluate one run or all runs below a folder; a run that fails is reported, and the others go on."""
     config = checked(plain, EvaluateConfig)
     if config.data is not None or config.others:
         _evaluate_elsewhere(config)
@@ -33,10 +33,10 @@ def evaluate(plain: DictConfig) -> None:
     split = cast(Split, choose(config.split, SPLITS, "split"))
     folders = find_runs(Path(config.run))
     evaluator = Evaluator(split, config.accelerator, config.data_root, config.faces)
-    # runs of a sweep may differ in their seed alone, which their folders' names tell
+    # runs of a sweep may differ only in their seed, which the names of their folders show
     several = len(folders) > 1
     results = _each(folders, lambda run: evaluator.evaluate(run, _name(run, Path(config.run)) if several else None))
-    # what is made of files of weights does not lie among them
+    # results of files of weights are not put among those files
     shared = Path("logs/weights") if folders[0].is_file() else Path(config.run)
     if config.ensemble:
         with reporting():
@@ -63,7 +63,7 @@ def _evaluate_elsewhere(config: EvaluateConfig) -> None:
     split: Any = choose(config.split, (*SPLITS, "all"), "split")
     folders = find_runs(Path(config.run))
     sets = [] if config.data is None else [config.data]
-    # classes that the run does not know are left out when it is scored, and counted then
+    # classes that the run does not know are left out and counted when it is scored
     lenient = replace(DataConfig(), name="folder", extra_classes="keep", on_error="skip")
     sets += [replace(lenient, root=str(path)) for path in config.others]
     sets = [replace(data, root=_resolved(data.root)) for data in sets]  # reports say which set they are of
@@ -78,7 +78,7 @@ def _evaluate_elsewhere(config: EvaluateConfig) -> None:
 
 
 def _resolved(root: str | None) -> str | None:
-    """Return the whole path of a folder or file; other names, of Hugging Face's sets say, as they are."""
+    """Return the absolute path of a folder or file; other names, such as Hugging Face's, as they are."""
     return str(Path(root).expanduser().resolve()) if root and Path(root).expanduser().exists() else root
 
 
@@ -100,7 +100,7 @@ def _over_seeds(folders: list[Path], top: Path, results: list[Result]) -> dict[s
 
 
 def _each(folders: list[Path], score: Callable[[Path], Scored]) -> list[Scored]:
-    """Score runs; one that cannot be is reported, and the others go on."""
+    """Score runs; one that fails is reported, and the others go on."""
     scored = []
     for folder in folders:
         with reporting():
@@ -109,6 +109,6 @@ def _each(folders: list[Path], score: Callable[[Path], Scored]) -> list[Scored]:
 
 
 def _names(sets: list[DataConfig]) -> list[str]:
-    """Return what to call the data sets: the names of their folders, and where these are equal with a number."""
+    """Return what to call the data sets: the names of their folders, numbered where several are equal."""
     plain = [Path(data.root).expanduser().resolve().name if data.root else data.name for data in sets]
     return [f"{name}-{plain[:at].count(name) + 1}" if plain.count(name) > 1 else name for at, name in enumerate(plain)]

@@ -28,16 +28,16 @@ from fer.weights import TrainedRun, open_run
 
 
 class Result(NamedTuple):
-    """What evaluating one run, or the mean of several, came to.
+    """The result of evaluating one run, or the mean of several.
 
     Attributes:
         name: The model's name.
         scores: Its scores for each of `fer.prediction.VIEWS`, over the whole split.
-        leak_free: The same over the pictures that do not stand in training too; empty for the training split.
+        leak_free: The same over the pictures that are not in training too; empty for the training split.
         logits: Float32 (N, C) for each of the views.
         faces: The N pictures that were scored, with the classes as the run calls them.
-        seen: Bool (N,), which of them stand in training too.
-        data: The digest of the data set that they are of.
+        seen: Bool (N,), which of them are in training too.
+        data: The digest of the data set that they come from.
         report: The page that shows it.
     """
 
@@ -63,7 +63,7 @@ class Result(NamedTuple):
 
 
 class _Reading(NamedTuple):
-    """A data set as it was read, and which of the split's pictures stand in its training, bool (N,)."""
+    """A data set as it was read, and which of the split's pictures are also in its training split, bool (N,)."""
 
     data: FaceDataModule
     seen: NDArray[np.bool_]
@@ -75,7 +75,7 @@ class Evaluator:
     Args:
         split: The split to score.
         accelerator: As Lightning names them; "auto" takes the best there is.
-        data_root: Where the runs' data set lies now, if it has moved.
+        data_root: Where the runs' data set is now, if it has moved.
         faces: Show faces of the data set in the reports.
 
     Raises:
@@ -130,7 +130,7 @@ class Evaluator:
     def average(self, results: Sequence[Result], folder: Path) -> Result:
         """Score the mean of several runs' probabilities, and write its figures, predictions and report into `folder`.
 
-        A picture counts as seen where one of the runs has seen it.
+        A picture counts as seen if any of the runs has seen it.
 
         Raises:
             FerError: If there are fewer than two, or they were not trained on the same classes and data.
@@ -195,15 +195,15 @@ class Evaluator:
         write_evaluation(evaluation, result.report.parent, content, result.faces, result.logits)
 
     def _read(self, config: TrainConfig, record: Mapping[str, Any]) -> _Reading:
-        """Read the faces that a run means; those of the run before are returned where they are the same."""
+        """Read the faces that a run was trained with; if the previous run's are the same, return those."""
         builds = bool(record.get("start") or record.get("teacher"))  # on networks that may have seen what it left out
         data = replace(
             config.data,
             exclude=None if builds else config.data.exclude,
             root=self.data_root or config.data.root,
-            votes=None if self.data_root else config.data.votes,  # what moved with the faces lies there with them
+            votes=None if self.data_root else config.data.votes,  # these moved along with the faces
             index=None if self.data_root else config.data.index,
-            oversample=replace(config.data.oversample, enabled=False),  # no split is scored with copies in it
+            oversample=replace(config.data.oversample, enabled=False),  # copies are never scored
         )
         _check_root(data)
         if self._reading is None or _as_scored(self._reading.data.config) != _as_scored(data):
@@ -232,7 +232,7 @@ class Evaluator:
 
 
 def _built_on(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return the networks that a run started and learned from: its configuration alone may not name them any more."""
+    """Return the networks that a run started and learned from: its configuration may no longer name them."""
     teachers = record.get("teacher") or []
     found = {
         "started from": [record["start"]] if record.get("start") else [],
@@ -246,14 +246,14 @@ def _built_on(record: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _identity(faces: Faces) -> str:
-    """Return what changes with the pictures' origins, labels and order, but not with their size or targets."""
+    """Return a digest of the pictures' origins, labels and order, but not of their size or targets."""
     content = hashlib.blake2b("\n".join(faces.origins).encode(), digest_size=16)
     content.update(faces.labels.tobytes())
     return content.hexdigest()
 
 
 def _check_root(data: DataConfig) -> None:
-    """Refuse a data set that is not there with the key that an evaluation has for its place."""
+    """Refuse a data set that is missing, and name the key with which an evaluation can say where it is."""
     if data.name == "sample" and data.root is not None:
         raise FerError(
             "data_root: the run learned from the drawn sample, which lies nowhere; data=folder data.root=path scores "

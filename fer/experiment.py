@@ -96,7 +96,7 @@ class Experiment:
     def _classifier(self) -> EmotionClassifier:
         config, classes = self.config, self.data.all_faces.classes
         channels_last = config.trainer.channels_last
-        if self.resume:  # with its own weights: those that it began with need not be there any more
+        if self.resume:  # with its own weights: those that it began with may no longer exist
             model = rebuild_model(plain_model(config.model, len(classes), channels_last))
         else:
             model = build_model_for(config.model, len(classes), channels_last, self.data.source)
@@ -155,7 +155,7 @@ class Experiment:
                 enable_model_summary=False,
                 num_sanity_val_steps=0,
                 log_every_n_steps=50,
-                use_distributed_sampler=False,  # EpochBatches shares out by itself
+                use_distributed_sampler=False,  # EpochBatches itself shares out the faces
                 default_root_dir=self.folder,
                 plugins=[WholeCheckpoints(), *(launcher(config.devices) or ())],
             )
@@ -163,7 +163,7 @@ class Experiment:
             raise FerError(f"trainer: {first_line(error)}") from error
 
     def run(self) -> dict[str, Any]:
-        """Train, evaluate the best checkpoint once, and write what came of it.
+        """Train, evaluate the best checkpoint once, and write the results.
 
         Returns:
             The content of `metrics.json`; empty in all processes but the first of a distributed training.
@@ -171,7 +171,7 @@ class Experiment:
         Raises:
             InterruptedRunError: If the user pressed Ctrl-C.
             DivergedError: If the network's outputs became NaN or infinite.
-            FerError: If `last.ckpt` cannot be resumed, or its teacher is another now.
+            FerError: If `last.ckpt` cannot be resumed, or its teacher has changed.
         """
         leading = self.trainer.is_global_zero
         record = self._record() if leading else {}
@@ -187,7 +187,7 @@ class Experiment:
         return metrics
 
     def _record(self) -> dict[str, Any]:
-        """Write the configuration and what else a result depends on; a resumed run keeps its first record."""
+        """Write the configuration and whatever else a result depends on; a resumed run keeps its first record."""
         write_config(self.folder, self.config)
         if self.config.data.exclude is not None and not (self.folder / EXCLUDED).is_file():
             shutil.copyfile(self.config.data.exclude, self.folder / EXCLUDED)
@@ -217,7 +217,7 @@ class Experiment:
             finally:
                 self.stop.restore()
                 self.classifier.release()
-        if self.stop.wanted(self.trainer):  # since the last batch: the epoch's checkpoint is written
+        if self.stop.wanted(self.trainer):  # requested after the last batch: the epoch's checkpoint is already written
             raise self._interruption()
 
     @contextmanager
@@ -235,7 +235,7 @@ class Experiment:
 
     def _evaluate(self) -> dict[str, float]:
         """Evaluate the checkpoint that validation chose: the one time, if any, that a run sees the test split."""
-        self.trainer.loggers = []  # the charts show training alone; what it came to stands in HPARAMS
+        self.trainer.loggers = []  # the charts show training only; the final figures are in HPARAMS
         # only the weights: given the checkpoint's path, Lightning would also set the history back to its epoch
         best = read_checkpoint(Path(self.best.best_model_path), self.config.model)
         self.classifier.load_state_dict(best["state_dict"])
@@ -248,7 +248,7 @@ class Experiment:
     def _metrics(self, figures: dict[str, float], record: dict[str, Any]) -> dict[str, Any]:
         row = next(row for row in self.history.rows if row["epoch"] == self.best_epoch)
         parameters = list(self.classifier.parameters())
-        # an epoch whose validation alone was repeated has no speed
+        # an epoch has no speed if only its validation was repeated
         speeds = [row["images_per_s"] for row in self.history.rows if "images_per_s" in row]
         return {
             "status": "finished",

@@ -1,4 +1,4 @@
-"""Where a network looks: Grad-CAM, in the variant that holds for every head."""
+"""Where a network looks: Grad-CAM, in the variant that is valid for every head."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ from torch.nn import functional
 def grad_cam(model: nn.Module, layer: nn.Module, faces: Tensor, targets: Tensor | None = None) -> Tensor:
     """Return the regions that speak for a class.
 
-    Grad-CAM (Selvaraju et al., 2017, https://arxiv.org/abs/1610.02391) weighs each map by its mean gradient, which
-    tells where the class is seen only if the mean over all positions follows. Heads that know positions apart, as
-    these networks' do, need each position's own gradient: HiResCAM (Draelos and Carin, 2020,
-    https://arxiv.org/abs/2011.08891). Behind a mean, the two are one.
+    Grad-CAM (Selvaraju et al., 2017, https://arxiv.org/abs/1610.02391) weights each map by its mean gradient, which
+    tells where the class is seen only if the maps are then averaged over all positions. Heads that distinguish
+    positions, as these networks' do, need each position's own gradient: HiResCAM (Draelos and Carin, 2020,
+    https://arxiv.org/abs/2011.08891). If such an average follows, the two are the same.
 
     Runs in eval mode and works inside `no_grad` and `inference_mode` and with every parameter frozen.
     Leaves the model as it was: training modes, gradients and hooks.
@@ -60,7 +60,7 @@ def _heatmaps(maps: Tensor, gradients: Tensor, size: tuple[int, int]) -> Tensor:
     terms = gradients * maps
     heat = terms.sum(dim=1, keepdim=True).relu()
     heat = functional.interpolate(heat, size=size, mode="bilinear", align_corners=False)[:, 0]
-    # what is left where terms cancel is rounding, and no heat
+    # what is left where terms cancel is rounding error, not heat
     noise = 1e-5 * terms.abs().sum(dim=1).amax(dim=(1, 2)).clamp_min(torch.finfo(heat.dtype).tiny)
     peak = heat.amax(dim=(1, 2))
     return torch.where((peak > noise)[:, None, None], heat / peak.clamp_min(noise)[:, None, None], 0.0)

@@ -15,14 +15,14 @@ from fer.weights import SUFFIX, halved, open_run, save_weights
 
 @reporting()
 def export(plain: DictConfig) -> None:
-    """Write a run's best network into a file, measured on the validation split as it stands there."""
+    """Write a run's best network into a file, scored on the validation split as the file holds it."""
     config = checked(plain, ExportConfig)
     file = Path(config.file)
     if file.suffix != SUFFIX:
         raise FerError(f"file: '{file}' must end in {SUFFIX}")
     original = open_run(Path(config.run))
     run = halved(original)
-    # the copy to hand on does not know any more where this machine has the data
+    # the copy to hand on no longer knows where the data are on this machine
     here = run._replace(config=replace(run.config, data=original.config.data))
     result = Evaluator("val", config.accelerator, config.data_root).score(here)
     accuracies = {view: scores.accuracy for view, scores in result.scores.items()}

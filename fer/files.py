@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and what tells them apart."""
+"""Files that are written whole or not at all, and hashes that tell them apart."""
 
 import csv
 import hashlib
@@ -22,7 +22,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def drafted(path: Path) -> Iterator[Path]:
-    """Give a place beside a file to write to, which then takes the file's, unless the writing fails."""
+    """Yield a path beside a file to write to; what is there then replaces the file, unless the writing fails."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield draft

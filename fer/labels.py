@@ -12,7 +12,7 @@ EMOTIONS_WITH_CONTEMPT: tuple[str, ...] = (*EMOTIONS, "contempt")
 """FER+'s eight emotions (Barsoum et al., 2016): the seven keep their labels, and contempt is 7."""
 
 MINORITY: tuple[str, ...] = ("sad", "angry", "surprise")
-"""The classes that oversampling and online augmentation serve unless told otherwise."""
+"""The classes that oversampling and online augmentation apply to by default."""
 
 ALIASES: dict[str, str] = {
     "anger": "angry",
@@ -56,7 +56,7 @@ AFFECTNET: dict[str, str] = {
 
 
 def plain_name(name: str) -> str:
-    """Return a class's name as it is written here: in lower case, and an emotion's under its one name."""
+    """Return a class's name as it is written here: in lower case, with an emotion's aliases resolved."""
     key = name.strip().lower()
     return ALIASES.get(key, key)
 

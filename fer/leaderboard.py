@@ -52,7 +52,7 @@ FIGURES: dict[str, Callable[[Mapping[str, Any]], float | None]] = {
 
 
 def collect(folder: Path) -> list[Run]:
-    """Return the runs in a sweep's folder, those that failed included; what cannot be read is left out and said."""
+    """Return the runs in a sweep's folder, including failed ones; what cannot be read is left out with a warning."""
     runs = []
     for path in sorted(folder.glob("*/metrics.json")):
         metrics = read_metrics(path.parent)
@@ -67,7 +67,7 @@ def collect(folder: Path) -> list[Run]:
 
 def _run(folder: Path, metrics: dict[str, Any]) -> Run:
     if metrics["status"] == "finished":
-        for get in FIGURES.values():  # all are there
+        for get in FIGURES.values():  # raises if one is missing
             get(metrics)
     return read_run(folder, metrics)
 
@@ -104,7 +104,7 @@ def _row(name: str, members: Sequence[Run]) -> dict[str, Any]:
         row[f"{figure}_std"] = stdev(values) if len(values) > 1 else None
     for count in ("parameters", "trainable_parameters", "multiply_adds"):
         row[count] = first.get(count)
-    # the reference was measured on FER2013: beside figures on other faces it would say nothing
+    # the reference was measured on FER2013: next to figures on other faces it would mean nothing
     reference = REFERENCE.get(first["model"]) if members[0].config.get("data.name") == "fer2013" else None
     row["reference_train_acc"] = reference.train_acc if reference else None
     row["reference_val_acc"] = reference.val_acc if reference else None
@@ -154,7 +154,7 @@ def markdown(table: Sequence[Mapping[str, Any]]) -> str:
 
 
 def terminal_table(table: Sequence[Mapping[str, Any]]) -> Table:
-    """Return the rows as a table for the terminal, with what fits there."""
+    """Return the rows as a table for the terminal, with the columns that fit there."""
     shown = Table(title="Leaderboard")
     for name in IN_A_TERMINAL:
         shown.add_column(name, justify="left" if name == "model" else "right")

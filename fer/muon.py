@@ -16,7 +16,7 @@ ITERATIONS = 5
 
 
 def orthogonal(matrix: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return about the nearest matrix whose singular values are all equal, by Newton's and Schulz's iteration.
+    """Return approximately the nearest matrix whose singular values are all 1, by Newton-Schulz iteration.
 
     Five iterations of a polynomial that is steep at zero bring the singular values that are not far below the largest
     to about 0.7 to 1.2, which serves as well as 1 would (Jordan et al., 2024, "Muon: An optimizer for hidden layers in
@@ -47,12 +47,12 @@ def hidden(parameter: Tensor) -> bool:
 class Muon(Optimizer):
     """Muon for convolutions over several channels, Nesterov's momentum for everything else.
 
-    (`torch.optim.Muon` takes matrices alone.)
+    (`torch.optim.Muon` takes only matrices.)
 
-    A step on a convolution, taken as a matrix of one row a filter, is the momentum made orthogonal, times the
-    learning rate, times √(rows / columns) where there are more rows. What it changes does not depend on the size of
-    the gradient, and small directions learn as fast as large ones: fewer steps reach the same loss. Convolutions are
-    decayed, decoupled from the gradient, by the learning rate times the weight decay; nothing else is.
+    A convolution is treated as a matrix with one row per filter. Its step is the orthogonalised momentum, times the
+    learning rate, times √(rows / columns) if there are more rows than columns. The size of the step does not depend
+    on the size of the gradient, and small directions learn as fast as large ones: fewer steps reach the same loss.
+    Only convolutions are decayed, by the learning rate times the weight decay, decoupled from the gradient.
 
     Args:
         params: Parameters, or groups of them with their own "lr" and "weight_decay".
@@ -74,7 +74,7 @@ class Muon(Optimizer):
     ) -> None:
         self.dtype = dtype
         self.replay = replay
-        self.replayed: dict[Tensor, Replayed] = {}  # by the first of a group's convolutions
+        self.replayed: dict[Tensor, Replayed] = {}  # keyed by the first of a group's convolutions
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @overload
@@ -114,7 +114,7 @@ class Muon(Optimizer):
         return [self.state[parameter]["momentum_buffer"] for parameter in parameters]
 
     def _changing(self, convolutions: Sequence[Tensor], momentum: float) -> Callable[..., list[Tensor]]:
-        """Return what makes changes of gradients; replayed, it is the same from step to step."""
+        """Return a function that makes changes of gradients; a replayed one is kept from step to step."""
         if not self.replay:
             return partial(self._changes, convolutions, momentum)
         first = convolutions[0]

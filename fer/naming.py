@@ -1,4 +1,4 @@
-"""What the folders of runs and sweeps are called: a sweep that is started again finds its runs by their names."""
+"""Names of the folders of runs and sweeps: a sweep that is started again finds its runs by their names."""
 
 import hashlib
 import json
@@ -60,7 +60,7 @@ def flat(node: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def meaningful(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a flat configuration without what means nothing in it: FER+'s keys elsewhere, the share of no teacher."""
+    """Return a flat configuration without keys that have no effect: FER+'s on other data, share without a teacher."""
     nothing = set() if config.get("data.name") == "ferplus" else {f"data.{key}" for key in FERPLUS_KEYS}
     if not config.get("distill.teacher"):
         nothing |= {"distill.teacher", "distill.share"}
@@ -68,11 +68,11 @@ def meaningful(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _content(path: str) -> str:
-    """Return what tells a trained network or a list from others, wherever it lies; the path where there is none."""
+    """Return a digest of a trained network or a list, which is the same wherever it lies; its path if it is missing."""
     file = Path(path)
     try:
         return sha256(file / "best.ckpt" if file.is_dir() else file)
-    except OSError:  # which is said when it is opened
+    except OSError:  # reported when it is opened
         return path
 
 
@@ -85,7 +85,7 @@ def single_folder(config: TrainConfig) -> Path:
         return Path(os.environ[SHARED_FOLDER])
     stem = Path(config.logs) / config.model.name / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     folder, number = stem, 1
-    while True:  # made, not only looked for: runs that start in the same second must not share it
+    while True:  # create it, not only look for it: runs that start in the same second must not share it
         try:
             folder.mkdir(parents=True)
             break
@@ -103,7 +103,7 @@ def single_folder(config: TrainConfig) -> Path:
 def sweep_folder(logs: str, task_overrides: list[str]) -> Path:
     """Return a sweep's folder, named by the values that it sweeps over: started again, it finds its runs there.
 
-    Where data lie and what is shown has no part in the name, nor has the order of the keys and values.
+    Neither where the data lie nor what is displayed affects the name, nor does the order of keys and values.
     """
     parsed = OverridesParser.create().parse_overrides(task_overrides)
     told = {_in_order(override): override for override in parsed if override.key_or_group not in INERT}

@@ -1,4 +1,4 @@
-"""What a training steps with: optimisers over a network's parameters in groups, and the learning rate's schedule."""
+"""Optimisers over groups of a network's parameters, and the schedule of the learning rate."""
 
 import math
 from collections.abc import Iterable
@@ -21,12 +21,12 @@ class Grouped(Protocol):
 
 
 def grouped(network: nn.Module, optim: OptimConfig) -> list[dict[str, Any]]:
-    """Return what trains of a network, in groups for an optimiser with their learning rates and weight decays."""
+    """Return a network's trainable parameters in groups for an optimiser, with learning rates and weight decays."""
     parts = network.parameter_groups() if isinstance(network, Grouped) else [(1.0, network.parameters())]
     groups = []
     for share, parameters in parts:
         trained = [parameter for parameter in parameters if parameter.requires_grad]
-        # gains and offsets are not decayed: it only fights the batch norm that follows
+        # gains and offsets are not decayed: decay only fights the batch norm that follows
         for decayed in (True, False):
             chosen = [parameter for parameter in trained if (parameter.ndim > 1) == decayed]
             decay = optim.weight_decay if decayed else 0.0
@@ -36,12 +36,12 @@ def grouped(network: nn.Module, optim: OptimConfig) -> list[dict[str, Any]]:
 
 
 def build_optimizer(network: nn.Module, optim: OptimConfig, low: torch.dtype, replay: bool) -> Optimizer:
-    """Return the configured optimiser over what trains.
+    """Return the configured optimiser over the trainable parameters.
 
     Args:
-        network: Whose parameters.
+        network: The network to train.
         optim: Optimiser, rates and decay; AdamW has no use for `optim.momentum`.
-        low: What Muon multiplies its matrices in.
+        low: The type in which Muon multiplies its matrices.
         replay: Whether Muon replays its many small operations; see `fer.replay`.
     """
     groups, momentum = grouped(network, optim), optim.momentum

@@ -7,7 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
 def render(template: str, **content: Any) -> str:
-    """Return a template filled in; text is escaped, and a name that it lacks is an error."""
+    """Return a template filled in; text is escaped, and a name that is missing from the content is an error."""
     environment = Environment(
         loader=PackageLoader("fer", "."),
         autoescape=True,
@@ -19,5 +19,5 @@ def render(template: str, **content: Any) -> str:
 
 
 def png_uri(content: bytes) -> str:
-    """Return a PNG file's content as an address that a page can hold itself."""
+    """Return a PNG file's content as a data URI, which a page can embed."""
     return "data:image/png;base64," + base64.b64encode(content).decode("ascii")

@@ -19,12 +19,12 @@ from fer.terminal import say
 from fer.weights import open_run
 
 BATCH = 64
-SHOWN = 10  # pictures, or files that are none, that are named one by one
+SHOWN = 10  # how many pictures, or files that are not pictures, are named one by one
 
 
 @reporting()
 def predict_pictures(plain: DictConfig) -> None:
-    """Write what a trained network sees in pictures; files that are none are reported, and the others go on."""
+    """Write what a trained network sees in pictures; files that are not pictures are reported and skipped."""
     config = checked(plain, PredictConfig)
     views = choose(config.views, tuple(VIEWS), "views")
     run = open_run(Path(config.run).expanduser())
@@ -46,7 +46,7 @@ def predict_pictures(plain: DictConfig) -> None:
 
 
 def _told(names: list[str], probabilities: Tensor, classes: tuple[str, ...]) -> list[str]:
-    """Return a line for each picture, or where they are many how often each class was seen."""
+    """Return a line for each picture or, if there are many, how often each class was seen."""
     guesses = [classes[guess] for guess in probabilities.argmax(1).tolist()]
     if len(names) > SHOWN:
         return [f"{name}: {count}" for name, count in Counter(guesses).most_common()]

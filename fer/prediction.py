@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 VIEWS: dict[str, Sequence[int]] = {"plain": (0,), "flip": (0, 5), "ten": range(10)}
-"""The test-time views, each with its pictures among `ten_views`: the picture alone, with its mirror image, and both at
-five places."""
+"""The test-time views, as indices into what `ten_views` returns: the picture alone, with its mirror image, and both
+at five places."""
 
 SHIFT = 1 / 16
 """How far the ten views shift a picture, as a share of its sides: 3 of 48 pixels."""
 
 
 def average(logits: Iterable[Tensor]) -> Tensor:
-    """Return the logarithm, (N, C), of the mean of the probabilities that several sets of logits (N, C) stand for.
+    """Return the logarithm, (N, C), of the mean probabilities of several sets of logits (N, C).
 
-    In logarithms throughout: the probabilities of a network that is sure would underflow.
+    In logarithms throughout: the probabilities of a confident network would underflow.
     """
     stack = torch.stack([some.log_softmax(1) for some in logits])
     return stack.logsumexp(0) - math.log(len(stack))
@@ -60,7 +60,7 @@ def predict(
         batches: Faces, uint8 (n, 1, H, W), N of them in all.
         device: Where to compute.
         low_precision: Compute in mixed precision with this type, as Lightning does in training; None for float32.
-        views: Which; no pictures are computed that none of them wants.
+        views: Which of them; only the pictures that these need are computed.
 
     Returns:
         Float32 tensors (N, C) on the CPU: "plain" logits, and for "flip" and "ten" the logarithm of the mean of the

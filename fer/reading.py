@@ -1,4 +1,4 @@
-"""Read the data that a training means, and write down what these turned out to be."""
+"""Read the data that a training's configuration names, and record in it what they turned out to be."""
 
 from pathlib import Path
 
@@ -9,10 +9,10 @@ from fer.data.sources import find_fer2013
 
 
 def open_data(config: TrainConfig) -> FaceDataModule:
-    """Read the faces that a configuration means, and write down in it what these turned out to be."""
+    """Read the faces that a configuration names, and record in it what they turned out to be."""
     data = FaceDataModule(config.data, build_transforms(config.data.augment), config.seed)
     data.read()
-    # a later evaluation or resume means these files, whatever "auto" or a relative path would find by then
+    # a later evaluation or resume must find these files, whatever "auto" or a relative path would find by then
     root = find_fer2013(config.data.root) if data.source in ("fer2013", "ferplus") else config.data.root
     config.data.votes, config.data.index = _resolved(config.data.votes), _resolved(config.data.index)
     config.data.exclude = _resolved(config.data.exclude)
@@ -24,7 +24,7 @@ def open_data(config: TrainConfig) -> FaceDataModule:
     teachers = [_resolved(path) for path in config.distill.teachers]
     config.distill.teacher = teachers if len(teachers) > 1 else teachers[0] if teachers else None
     if config.data.name == "huggingface" and not Path(str(root)).expanduser().exists():
-        return data  # its name on the hub is no path
+        return data  # its name on the hub is not a path
     if config.data.name != "huggingface":
         config.data.name = data.source
     config.data.root = _resolved(root)

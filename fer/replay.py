@@ -1,4 +1,4 @@
-"""Work on a CUDA device that is recorded once and then replayed, hundreds of launches in one (CUDA graphs)."""
+"""Record work on a CUDA device once and then replay it, hundreds of launches in one (CUDA graphs)."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,19 +13,19 @@ WARM = 3  # calls before the recording, in which libraries set themselves up and
 
 
 def replayable(model: nn.Module) -> bool:
-    """Return whether a model says that it computes every batch by the same operations, drawn numbers apart.
+    """Return whether a model says that it computes every batch by the same operations, random numbers aside.
 
-    What Python decides from batch to batch would be decided once for all, and what waits for the device cannot be
-    recorded at all; so a network has to say so, by an attribute `replayable`.
+    A decision that Python makes anew for each batch would be fixed by the recording, and an operation that waits for
+    the device cannot be recorded at all; so a network has to say so, by an attribute `replayable`.
     """
     return bool(getattr(model, "replayable", False))
 
 
 class Replayed:
-    """A function of tensors whose operations on a CUDA device are recorded, and replayed on what it is given later.
+    """A function of tensors whose operations on a CUDA device are recorded, and replayed on later inputs.
 
     A fast device is done with a small network's operations before Python has launched the next ones; replaying them
-    costs one launch. What the function draws on the device is drawn anew, and what it changes in place is changed.
+    costs one launch. Random numbers on the device are drawn anew, and what the function changes in place is changed.
 
     Args:
         function: Called as it is until warm, then once to be recorded, and again for tensors of other shapes. What it
@@ -43,7 +43,7 @@ class Replayed:
         """Return what the function returns.
 
         Raises:
-            FerError: If it does what cannot be recorded.
+            FerError: If it does something that cannot be recorded.
         """
         if self.warm < WARM:
             self.warm += 1
@@ -65,18 +65,18 @@ class Replayed:
 
 
 def recorded(function: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
-    """Record a function's operations without doing them.
+    """Record a function's operations without executing them.
 
     Returns:
-        Where its results will lie, and what does the operations.
+        Where its results will lie, and a function that executes the operations.
     """
     graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
     try:
         with _recording(graph):
             outputs = function()
     except RuntimeError:
-        # a failed recording leaves its stream behind, and (PyTorch 2.11) random numbers that wait for its end; one
-        # that succeeds mends that
+        # a failed recording leaves its stream current and (PyTorch 2.11) the random generator waiting for its end; a
+        # recording that succeeds repairs the latter
         _failed.append(graph)
         torch.cuda.set_stream(current)
         with suppress(RuntimeError), _recording(torch.cuda.CUDAGraph()):
@@ -89,8 +89,9 @@ _failed: list[torch.cuda.CUDAGraph] = []  # PyTorch's allocator may go on asking
 
 
 def _recording(graph: torch.cuda.CUDAGraph) -> torch.cuda.graph:
-    # on a stream of its own: some PyTorch frees the multiplications' memory of all that were recorded on one with the
-    # first that goes; and other threads, such as the one that pins the loader's batches, go on meanwhile
+    # on a stream of its own: of several graphs that were recorded on the same stream, some versions of PyTorch free the
+    # memory of all their matrix multiplications as soon as the first graph is freed; "thread_local" lets other threads,
+    # such as the one that pins the loader's batches, go on meanwhile
     own = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     return torch.cuda.graph(graph, stream=own, capture_error_mode="thread_local")
 

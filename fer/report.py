@@ -36,7 +36,7 @@ class Evaluation:
         name: The model's name.
         split: The split it was evaluated on.
         scores: Its scores for each of `fer.prediction.VIEWS`.
-        leak_free: The same over the pictures that do not stand in training too; may be empty.
+        leak_free: The same over the pictures that are not in training too; may be empty.
         config: The configuration of the run, in plain values.
         facts: Where the numbers come from: seed, commit, data hash, versions, hardware, epoch, date.
         history: A row per epoch, as `fer.figures.curves` takes it; empty where the run left none.
@@ -64,7 +64,7 @@ def write_evaluation(
     Args:
         evaluation: What the report shows.
         folder: Where the three go.
-        metrics: What stands in `metrics.json`.
+        metrics: The content of `metrics.json`.
         faces: The N pictures that were scored.
         logits: (N, C) for each of `fer.prediction.VIEWS`, in the order of the faces' classes.
 
@@ -79,7 +79,7 @@ def write_evaluation(
 
 
 def write_report(evaluation: Evaluation, path: Path) -> None:
-    """Write the page, whole or not at all, and the folders above it.
+    """Write the page, whole or not at all, and create the folders above it.
 
     Args:
         evaluation: What to show.
@@ -102,7 +102,7 @@ def write_report(evaluation: Evaluation, path: Path) -> None:
 
 
 def _figures(evaluation: Evaluation) -> list[tuple[str, str, Figure]]:
-    """Return the figures that follow from the evaluation, and then those that came with it."""
+    """Return the figures that the report draws itself, and then those that came with the evaluation."""
     scores = evaluation.scores["plain"]
     caption = "Rows are the true class, columns the predicted one; colours and percentages are shares of a row."
     figures = [("Confusion", caption, confusion_matrix(scores.confusion, list(scores.per_class)))]
@@ -150,5 +150,5 @@ def _shown(name: str, value: float) -> str:
 
 
 def _css_pixels(figure: Figure) -> int:
-    """Return the width at which type in the figure is as large as its points say."""
+    """Return the width at which type in the figure has its nominal size in points."""
     return round(96 * figure.get_figwidth())

@@ -19,12 +19,12 @@ NOTE = "unseen: without the pictures that stand, pixel by pixel, in training too
 
 
 def note(seeds: Mapping[str, Sequence[Result]]) -> str:
-    """Return what stands below the table."""
+    """Return the note below the table."""
     return f"{NOTE}; ±: sample standard deviation over seeds" if seeds else NOTE
 
 
 def title(split: Split) -> str:
-    """Return what stands above the table."""
+    """Return the title above the table."""
     return f"{split} split, with 95 % intervals"
 
 
@@ -64,7 +64,7 @@ def _spread(values: Sequence[float], digits: int) -> str:
 
 
 def write_results(folder: Path, split: Split, results: Sequence[Result], seeds: Mapping[str, Sequence[Result]]) -> Path:
-    """Write `evaluation-<split>.md` into a sweep's folder and return where it lies.
+    """Write `evaluation-<split>.md` into a sweep's folder and return its path.
 
     Args:
         folder: The sweep's.

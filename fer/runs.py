@@ -1,4 +1,4 @@
-"""The folder of a run: its configuration, its record, and what it came to."""
+"""The folder of a run: its configuration, its record, and its results."""
 
 import json
 import os
@@ -43,8 +43,8 @@ def make_folder(folder: Path, way_out: str = "choose another with logs=path") ->
     """Create a folder to write to.
 
     Args:
-        folder: The folder, of a run or of what a command makes.
-        way_out: What to do where it cannot be written.
+        folder: The folder of a run, or of a command's output.
+        way_out: What the user can do if it cannot be written.
 
     Raises:
         FerError: If it cannot be written.
@@ -59,13 +59,13 @@ def make_folder(folder: Path, way_out: str = "choose another with logs=path") ->
 
 
 def remove_empty(folder: Path, top: Path) -> None:
-    """Remove a folder in which nothing was written, and those above it up to `top` that are then empty too."""
+    """Remove a folder if nothing was written to it, and those above it up to `top` that are then empty too."""
     for path in (folder, *folder.parents):
         if not path.is_relative_to(top):
             return
         try:
             path.rmdir()
-        except OSError:  # something lies there, which is as good a reason to stop as any other
+        except OSError:  # something is in it, or it cannot be removed: either is a reason to stop
             return
 
 
@@ -80,9 +80,9 @@ def read_metrics(folder: Path) -> dict[str, Any] | None:
 
 
 def read_environment(folder: Path) -> dict[str, Any]:
-    """Return a run's `environment.json`, without what in it is no record; empty where there is none."""
+    """Return a run's `environment.json`, without sections that are malformed; empty where there is none."""
     record = _read_json(folder / "environment.json") or {}
-    sections = ("data", "versions")  # of which others take for granted that they hold names with values
+    sections = ("data", "versions")  # other code takes it for granted that these map names to values
     return {key: value for key, value in record.items() if key not in sections or isinstance(value, dict)}
 
 
@@ -118,7 +118,7 @@ def read_config(folder: Path) -> DictConfig:
 
 
 def repeatable_config(folder: Path) -> DictConfig:
-    """Read a run's configuration for doing again what it did: what it left out, its own copy of the list tells.
+    """Read a run's configuration for repeating the run, with its own copy of the list of what it left out.
 
     Raises:
         FerError: As `read_config` does.
@@ -153,10 +153,10 @@ def check_data(run: Path, record: Mapping[str, Any], digest: str, source: str) -
 def find_runs(folder: Path) -> list[Path]:
     """Return the folders of the runs in `folder`, or `folder` itself where it is one or a file of weights.
 
-    A folder that holds no runs but files of weights gives these.
+    For a folder that holds files of weights but no runs, return those files.
 
     Raises:
-        FerError: If there is none.
+        FerError: If there are none.
     """
     if folder.suffix == ".safetensors" and folder.is_file():
         return [folder]
@@ -186,7 +186,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def overrides() -> list[str]:
-    """Return what the command line set for this training: of a sweep's, its own share."""
+    """Return what the command line set for this training; in a sweep, for this job of it."""
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
 
 

@@ -1,4 +1,4 @@
-"""From logits to figures: loss, accuracies, F1, calibration, and how sure each of them is."""
+"""From logits to figures: loss, accuracies, F1, calibration, and the intervals of those that have one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ METRICS: tuple[str, ...] = ("loss", "accuracy", "balanced_accuracy", "macro_f1",
 """The single figures of `Scores`, in the order in which tables show them."""
 
 INTERVALS = tuple(name for name in METRICS if name != "ece")
-"""Those with an interval. Resampling adds noise to the bins of the calibration error, and so only ever raises it."""
+"""Those with an interval. Resampling adds noise to the bins of the calibration error, and so, on average, raises it."""
 
 RESAMPLES = 1000
-"""Resamples of the pictures behind each interval."""
+"""Number of resamples of the pictures for each interval."""
 
 BINS = 15
 """Bins of confidence, as many as Guo et al. (2017) use."""
@@ -36,7 +36,7 @@ class ClassScores(TypedDict):
 
 @dataclass(frozen=True)
 class Scores:
-    """What one set of predictions is worth.
+    """The scores of one set of predictions.
 
     Attributes:
         loss: Mean cross-entropy in nats, without label smoothing.

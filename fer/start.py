@@ -15,22 +15,22 @@ class Growing(Protocol):
     """A network that can start as a smaller one."""
 
     def grown_from(self, other: nn.Module) -> Mapping[str, Tensor]:
-        """Return a state of this network's with which it computes what `other` computes; ValueError if none does."""
+        """Return a state with which this network computes what `other` computes; ValueError if there is none."""
 
 
 def start_from(path: str, model: FaceModel, classes: Sequence[str], data: Mapping[str, Any]) -> dict[str, Any]:
     """Give a model the weights of a trained one.
 
-    Where the classes differ, the last layer, which tells them apart, keeps its random start.
+    If the classes differ, the last layer, which tells them apart, keeps its random initialisation.
 
     Args:
         path: The folder of a run, or a file of weights.
-        model: What is about to be trained: the same network, or one that grows from that.
+        model: The model about to be trained: the same network, or one that grows from it.
         classes: The model's classes in label order.
-        data: What it is to be trained on, as `FaceDataModule.record` tells it.
+        data: What it is to be trained on, as `FaceDataModule.record` describes it.
 
     Returns:
-        What a run notes of where it started.
+        What a run records about where it started.
 
     Raises:
         FerError: If there is no trained network, or one that does not fit.
@@ -52,10 +52,10 @@ def start_from(path: str, model: FaceModel, classes: Sequence[str], data: Mappin
 
 
 def _last_layer(state: Mapping[str, Tensor], classes: int) -> dict[str, Tensor]:
-    """Return what belongs to a network's last layer.
+    """Return the entries of a network's state that belong to its last layer.
 
     Raises:
-        ValueError: If that is none with a row for each class.
+        ValueError: If that layer does not have one row for each class.
     """
     layer = list(state)[-1].rpartition(".")[0]
     found = {name: value for name, value in state.items() if name.rpartition(".")[0] == layer}

@@ -22,7 +22,7 @@ _CROSS = ("model", "data", "views", "pictures", "left out", "accuracy")
 
 
 def say(text: str) -> None:
-    """Print a line as it is: paths stay whole, and brackets in them mean nothing."""
+    """Print a line as it is: paths stay whole, and brackets in them are not markup."""
     console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
@@ -45,7 +45,7 @@ def counts_table(data: FaceDataModule) -> Table:
 
 
 def summary(metrics: dict[str, Any]) -> Table:
-    """Return what a training came to."""
+    """Return the results of a training."""
     table = Table(title=f"{metrics['model']}, epoch {metrics['best_epoch']} of {metrics['epochs']}")
     for name in ("split", "accuracy", "loss", "macro F1"):
         table.add_column(name, justify="left" if name == "split" else "right")

@@ -1,4 +1,4 @@
-"""Trained networks to hand on: a small file of half-precision weights that knows what it is, and opens like a run."""
+"""Trained networks to hand on: a small file of half-precision weights that describes itself, and opens like a run."""
 
 import json
 import logging
@@ -28,12 +28,12 @@ KEY = "fer-lightning"
 
 
 class TrainedRun(NamedTuple):
-    """A trained network with all that is known of its training.
+    """A trained network with all that is known about its training.
 
     Attributes:
         config: The run's configuration.
         trained: The network.
-        record: What stood in `environment.json`: seed, commit, data, hardware, versions; may be empty.
+        record: What was in `environment.json`: seed, commit, data, hardware, versions; may be empty.
         history: A row of figures for each epoch; empty for a file of weights.
         folder: Where its evaluations go.
         file: What was opened.
@@ -88,7 +88,7 @@ def origin(run: TrainedRun) -> dict[str, Any]:
 
 
 def warn_of_other_data(key: str, run: TrainedRun, data: Mapping[str, Any]) -> None:
-    """Say so where a trained network learned from other data than these, which `FaceDataModule.record` describes."""
+    """Warn if a trained network learned from other data than these, which `FaceDataModule.record` describes."""
     learned = run.record.get("data")
     learned = learned if isinstance(learned, dict) else {}
     if learned.get("digest") != data["digest"]:
@@ -109,14 +109,14 @@ def warn_of_other_data(key: str, run: TrainedRun, data: Mapping[str, Any]) -> No
 
 
 def _excluded(run: TrainedRun) -> str | None:
-    """Return the SHA-256 of the list of what a run left out, by its record or, where that is older, by the list."""
+    """Return the SHA-256 of a run's list of excluded pictures: from its record or, if that is older, of the list."""
     own = run.folder / EXCLUDED
     recorded: str | None = run.record["data"].get("exclude")
     return recorded or (sha256(own) if own.is_file() else None)
 
 
 def halved(run: TrainedRun) -> TrainedRun:
-    """Return a run as a file of weights holds it: in half precision, and without the places of one machine.
+    """Return a run as a file of weights holds it: in half precision, and without paths of one machine.
 
     Raises:
         FerError: If half precision cannot hold the weights.
@@ -163,7 +163,7 @@ def measured(path: Path) -> dict[str, Any]:
 
 
 def _portable(config: TrainConfig) -> TrainConfig:
-    """Return the configuration without the places of one machine, and with a precision that every machine has."""
+    """Return the configuration without paths of one machine, and with a precision that every machine has."""
     network = {key: None if key == "weights" else value for key, value in config.model.network.items()}
     return replace(
         config,
@@ -197,10 +197,10 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 def _check_network(network: Mapping[str, Any], path: Path) -> None:
-    """Refuse a file that would have anything built but a network: files of weights go from hand to hand.
+    """Refuse a file that would build anything but a network: files of weights go from hand to hand.
 
     Raises:
-        FerError: If what it names is no class of networks, or an argument names something to be built.
+        FerError: If what it names is not a class of networks, or an argument names something to be built.
     """
     try:
         known = issubclass(get_class(str(network["_target_"])), torch.nn.Module)

@@ -1,1 +1,1 @@
-"""What watches a training: history, dashboards, progress and a clean stop. None of it works inside a step."""
+"""What watches a training: history, dashboards, progress and a clean stop. None of it runs inside a step."""

@@ -1,4 +1,4 @@
-"""A running mean of the weights, which validates, is saved and is what a run leaves."""
+"""A running mean of the weights: what is validated, saved, and left as a run's result."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -19,10 +19,10 @@ class ExponentialAverage(WeightAveraging):
     too, so that a resumed run goes on as if it had not stopped.
 
     Args:
-        decay: Share of the old mean that one step keeps at most; 0.999 averages over the last thousand steps. Before
-            step 9 / (1 - decay) it is lower, a mean over the last ninth of the steps so far, which does not hold on to
-            the weights of the start. Trainings shorter than that never come to this decay, and a higher one changes
-            nothing.
+        decay: Largest share of the old mean that one step keeps; 0.999 averages over the last thousand steps. Before
+            step 9 / (1 - decay) the share is smaller, which gives a mean over the last ninth of the steps so far, so
+            that the initial weights do not linger. Trainings shorter than that never reach this decay, and a higher
+            one changes nothing.
     """
 
     def __init__(self, decay: float) -> None:
@@ -59,11 +59,11 @@ class ExponentialAverage(WeightAveraging):
         super()._swap_models(pl_module)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Let go of the mean: what is validated from here on is what was loaded."""
+        """Discard the mean: what is evaluated from here on are the weights that were loaded."""
         self._average_model = None
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Give the training its own weights back where a validation is stopped, before they are saved."""
+        """If a validation is interrupted, give the training its own weights back before they are saved."""
         if self.swapped:
             self._swap_models(pl_module)
 

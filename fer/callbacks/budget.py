@@ -1,4 +1,4 @@
-"""What a training has to wait for, done no more often than a share of its time allows."""
+"""Limit work that a training has to wait for to a share of its time."""
 
 import time
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 class Budget:
-    """A share of the time since something was last done, which it may cost again.
+    """Allows work again once what it cost last time is within a share of the time that has passed since.
 
     Args:
         share: From 0 to 1.
@@ -22,7 +22,7 @@ class Budget:
 
     @contextmanager
     def spending(self) -> Iterator[None]:
-        """Measure what it costs, within."""
+        """Measure what the work done inside costs."""
         started = time.perf_counter()
         yield
         self._done = time.perf_counter()

@@ -17,10 +17,10 @@ SHARE = 0.05  # of the training's time that writing `last.ckpt` may take
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Writes checkpoints beside those that they replace.
+    """Writes a checkpoint beside the one that it replaces, and then puts it in its place.
 
-    Lightning writes them to the system's folder for temporary files and moves them. From another disk that is a copy
-    over the old one, of which a kill or a full disk would leave nothing whole.
+    Lightning writes to the system's folder for temporary files and then moves the file. From another disk, moving means
+    copying over the old checkpoint: if a kill or a full disk cuts that short, no whole one is left.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
@@ -30,15 +30,15 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 
 class RunCheckpoint(ModelCheckpoint):
-    """Finds its files where the run's folder lies now, so that a run can be moved and resumed.
+    """Finds its files where the run's folder is now, so that a run can be moved and resumed.
 
-    Lightning forgets the best score when the folder is another than before, and would overwrite the best
-    checkpoint with the first one after the resume.
+    Lightning forgets the best score when the folder has changed, and would overwrite the best checkpoint with the first
+    one after the resume.
 
-    Without a monitor, what it writes is there to go on from, and it leaves epochs out that take less than twenty times
-    as long as writing does: on a GPU every epoch of a small network would wait for it. A run that is killed then
-    repeats the last few of them; one that is stopped is written at once. With a monitor it writes the network alone,
-    and not what only going on with the training would need, which is twice as large.
+    Without a monitor, its checkpoints are there to resume from. It then skips epochs until twenty times as long as the
+    last write took has passed: on a GPU, every epoch of a small network would otherwise wait for it. A run that is
+    killed then repeats the last few epochs; one that is stopped is saved at once. With a monitor, it writes only the
+    network, without what is needed only to continue the training, which is twice as large.
     """
 
     _writing = False
@@ -48,10 +48,10 @@ class RunCheckpoint(ModelCheckpoint):
         self._budget = Budget(SHARE)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Forget a best network from behind the point that a killed run goes on from, and one that is damaged.
+        """Forget a best network from after the point at which a killed run resumes, and one that is damaged.
 
-        What comes after that is trained again, on a GPU not quite as before, and the network that was best before it is
-        overwritten.
+        The epochs after that point are trained again, on a GPU with not quite the same results, and the network that
+        was the best before it has been overwritten.
         """
         super().on_train_start(trainer, pl_module)
         best = Path(self.best_model_path)
@@ -63,7 +63,7 @@ class RunCheckpoint(ModelCheckpoint):
             self.best_model_score = None
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the epoch's checkpoint where it is due."""
+        """Write the epoch's checkpoint if it is due."""
         if self.monitor is not None or self._due(trainer):
             with self._budget.spending():
                 super().on_train_epoch_end(trainer, pl_module)
@@ -81,17 +81,17 @@ class RunCheckpoint(ModelCheckpoint):
             self._writing = False
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Leave out what the best network does not need, behind the callback that puts the averaged weights in."""
+        """Leave out what the best network does not need, after another callback has put the averaged weights in."""
         if self._writing and self.monitor is not None:
             for name in ("optimizer_states", "current_model_state"):
                 checkpoint.pop(name, None)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Keep the state before an interruption, but not that of a training which diverged, within a step or an end.
+        """Save the state on an interruption, unless the training diverged or was within a step or an epoch's end.
 
-        A step that is done by half, and done again when the training goes on, would leave other weights than one that
-        was done once; at the end of an epoch, a best score may be known whose network is not written yet. Behind a
-        second Ctrl-C or an error there, the run goes on from what was kept before.
+        A step that was half done, and is done again on resuming, would lead to other weights than one that was done
+        once; at the end of an epoch, a best score may be known whose network is not written yet. After a second Ctrl-C
+        or an error at such a point, the run resumes from what was saved before.
         """
         batch: Any = trainer.fit_loop.epoch_loop.batch_progress.current
         epoch: Any = trainer.fit_loop.epoch_progress.current
@@ -100,7 +100,7 @@ class RunCheckpoint(ModelCheckpoint):
             super().on_exception(trainer, pl_module, exception)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the paths to be below the run's folder."""
+        """Rewrite the paths to lie in the run's folder."""
         folder = Path(str(self.dirpath))
 
         def here(path: str) -> str:
@@ -113,7 +113,7 @@ class RunCheckpoint(ModelCheckpoint):
 
 
 def _steps(path: Path) -> float:
-    """Return behind which step a checkpoint was written; infinity for one that cannot be read."""
+    """Return the step after which a checkpoint was written; infinity for one that cannot be read."""
     try:
         return float(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["global_step"])
     except Exception:  # whatever unpickling a damaged file raises

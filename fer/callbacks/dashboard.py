@@ -42,8 +42,8 @@ class Dashboard(Callback):
     """Adds charts, pictures, precision-recall curves and the model graph to the run's TensorBoard events.
 
     Args:
-        data: The data module, for the faces behind the pictures.
-        best: What keeps the best checkpoint, and so knows which epochs are worth a picture.
+        data: The data module, for the faces in the pictures.
+        best: The callback that keeps the best checkpoint, and so knows which epochs are worth a picture.
     """
 
     def __init__(self, data: FaceDataModule, best: ModelCheckpoint) -> None:
@@ -80,10 +80,10 @@ class Dashboard(Callback):
         return raw, np.stack(copies, axis=1), [faces.classes[label] for label in labels]
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Show the precision-recall curves of this epoch; of the best ones and the last, confusions and mistakes too.
+        """Show this epoch's precision-recall curves; for the best epochs and the last, confusions and mistakes too.
 
-        These two are drawn in half a second, for which a GPU would wait behind every epoch: where epochs are short, not
-        all of the best have them.
+        Drawing these two takes half a second, for which a GPU would wait after every epoch: where epochs are short, not
+        all of the best ones get them.
         """
         writer = _writer(trainer)
         if writer is None or trainer.state.fn != TrainerFn.FITTING:
@@ -107,7 +107,7 @@ class Dashboard(Callback):
         writer.add_image("validation/surest mistakes", rgb_array(gallery), step, dataformats="HWC")
 
     def _improved(self, trainer: L.Trainer) -> bool:
-        """Return whether no epoch before was as good; its checkpoint is written after this."""
+        """Return whether no earlier epoch was as good; this one's checkpoint is written only afterwards."""
         best, monitor = self.best.best_model_score, cast(str, self.best.monitor)
         if best is None:
             return True

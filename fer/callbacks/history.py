@@ -17,10 +17,10 @@ Row = dict[str, float]
 
 
 class History(Checkpoint):
-    """Keeps one row of metrics an epoch and writes them to `metrics.csv`.
+    """Keeps one row of metrics per epoch and writes them to `metrics.csv`.
 
-    It is a checkpoint callback so that Lightning runs it behind the module's own epoch end, and before the
-    checkpoints are saved that carry its rows: a resumed run goes on with them, whatever the CSV says.
+    It is a checkpoint callback so that Lightning runs it after the module's own epoch end, and before saving the
+    checkpoints that contain its rows: a resumed run goes on with those, whatever the CSV says.
 
     Args:
         path: The CSV to write.

@@ -37,7 +37,7 @@ class Throughput(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count the batch; the epoch's last one when the device has done it, and all before it."""
+        """Count the batch; for the epoch's last one, wait until the device has finished it and all before it."""
         if trainer.is_last_batch and pl_module.device.type != "cpu":
             torch.accelerator.synchronize(pl_module.device)
         self.images += len(batch[1]) * trainer.world_size
@@ -52,7 +52,7 @@ class Throughput(Callback):
         return self.images / self.seconds if self.seconds else 0.0
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log the epoch's speed, unless the run went on behind its last batch."""
+        """Log the epoch's speed, unless the run was resumed after the epoch's last batch."""
         if self.images:
             pl_module.log("images_per_s", self.images_per_s, rank_zero_only=True)
 
@@ -65,7 +65,7 @@ class TrainingBar(RichProgressBar):
     """
 
     def __init__(self, throughput: Throughput) -> None:
-        # twice a second: drawing takes a core from the network, and reading the figures has a GPU wait for itself
+        # twice a second: drawing takes a core from the network, and reading the figures makes a GPU wait
         super().__init__(refresh_rate=2, theme=RichProgressBarTheme(metrics_format=".3f"))
         self.throughput = throughput
         self._shown: Shown = {}
@@ -86,7 +86,7 @@ class TrainingBar(RichProgressBar):
         super().on_validation_end(trainer, pl_module)
 
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> Shown:
-        """Return what stands behind the bar, read again when it is drawn again and not behind every batch."""
+        """Return the figures beside the bar, read anew only when it is drawn again and not after every batch."""
         now = time.perf_counter()
         if now >= self._due:
             self._shown = self._figures(trainer, pl_module)
@@ -112,7 +112,7 @@ class TrainingBar(RichProgressBar):
 class EpochLines(Checkpoint):
     """Logs a line for each epoch, where there is no terminal to draw a bar in: in a notebook's shell or a log file.
 
-    A checkpoint callback, as `fer.callbacks.history.History` is, so that it comes behind that.
+    A checkpoint callback, as `fer.callbacks.history.History` is, so that it runs after that one.
 
     Args:
         history: The epochs' figures.
@@ -122,7 +122,7 @@ class EpochLines(Checkpoint):
         self.history = history
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log what came of the epoch, and how long the others will take."""
+        """Log the epoch's figures, and how long the remaining epochs will take."""
         row, epochs = self.history.rows[-1], cast(int, trainer.max_epochs)
         left = (epochs - row["epoch"]) * row["seconds"] / row["epoch"]
         log.info(

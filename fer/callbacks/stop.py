@@ -14,10 +14,10 @@ log = logging.getLogger(__name__)
 
 
 class Patience(EarlyStopping):
-    """Early stopping that a run which had stopped early remembers when it is resumed, say for its test."""
+    """Early stopping that stays in effect when a run that it stopped is resumed, say for its test."""
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Train no further epoch where the patience was at its end."""
+        """Train no further epoch if the patience had run out."""
         if self.wait_count >= self.patience:
             trainer.should_stop = True
 
@@ -25,7 +25,7 @@ class Patience(EarlyStopping):
 class CleanStop(Callback):
     """Turns the first Ctrl-C into a stop before the next batch; a second one stops at once.
 
-    Where several processes train together, SIGTERM too: one process alone leaves it to Lightning.
+    When several processes train together, it handles SIGTERM too: a single process leaves that to Lightning.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class CleanStop(Callback):
         """Take over the signals; only the main thread may."""
         if threading.current_thread() is threading.main_thread():
             taken = [signal.SIGINT]
-            if trainer.world_size > 1:  # Lightning's own handler has the processes talk, wherever each of them is
+            if trainer.world_size > 1:  # Lightning's own handler has the processes communicate, wherever each is
                 taken.append(signal.SIGTERM)
             self._previous = {number: signal.signal(number, self._request) for number in taken}
 
@@ -49,21 +49,21 @@ class CleanStop(Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Stop where Lightning counts the step before as done and this one as not begun."""
+        """Stop at a point where Lightning counts the step before as done and this one as not begun."""
         if self.wanted(trainer):
             raise KeyboardInterrupt
 
     def wanted(self, trainer: L.Trainer) -> bool:
-        """Return whether a stop was asked for; for several processes, which must all ask, in any of them."""
-        if trainer.world_size > 1:  # the signal reaches several processes between different batches
+        """Return whether a stop was requested, in any of the processes; all of them must call this."""
+        if trainer.world_size > 1:  # the signal reaches the processes at different batches
             return trainer.strategy.reduce_boolean_decision(self.requested, all=False)
         return self.requested
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Let the first of several processes outlive the others and say what became of the run.
 
-        Lightning looks every five seconds whether one of them failed, and kills the first one if so: it would when
-        they all stop. Ending the others remains the launcher's task.
+        Every five seconds, Lightning checks whether one of them has failed, and if so kills the first one; it would do
+        so when they all stop. Ending the others remains the launcher's task.
         """
         launcher = trainer.strategy.launcher
         if isinstance(exception, KeyboardInterrupt) and isinstance(launcher, _SubprocessScriptLauncher):
@@ -71,8 +71,8 @@ class CleanStop(Callback):
             watched.clear()
 
     def restore(self) -> None:
-        """Give the signals back; not before the last checkpoint is saved, which one more Ctrl-C would cut short."""
+        """Restore the signal handlers; only after the last checkpoint is saved, which Ctrl-C would cut short."""
         for number, handler in self._previous.items():
-            if signal.getsignal(number) == self._request:  # else Lightning has put back what was there before itself
+            if signal.getsignal(number) == self._request:  # otherwise Lightning has put back what was there before
                 signal.signal(number, handler)
         self._previous = {}

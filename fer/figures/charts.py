@@ -36,7 +36,7 @@ def curves(history: Sequence[Mapping[str, float]], best_epoch: int | None) -> Fi
         if best_epoch is not None:
             _mark_best(axes, best_epoch, {row["epoch"]: row.get(f"val/{key}") for row in history}, key)
         axes.set_xlim(left=0.5)  # there is no epoch 0
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))  # of a single epoch too
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))  # for a single epoch too
         if key == "acc":
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
         style.legend(axes, **_ABOVE, ncols=3, handlelength=1.2, columnspacing=1.2)
@@ -78,7 +78,7 @@ def confusion_matrix(confusion: NDArray[np.int64], classes: Sequence[str]) -> Fi
     axes.grid(which="minor", color="white", linewidth=2)
     axes.tick_params(which="minor", length=0)
     for (row, column), share in np.ndenumerate(shares):
-        colour = "white" if share > 0.62 else style.INK  # where the two contrast alike with the blue
+        colour = "white" if share > 0.62 else style.INK  # above this share, white contrasts better with the blue
         axes.text(
             column,
             row - 0.02,
@@ -127,7 +127,7 @@ def reliability(bins: Calibration) -> Figure:
 def pr_curves(labels: NDArray[np.int64], probabilities: NDArray[np.floating], classes: Sequence[str]) -> Figure:
     """Draw precision against recall, each class against the rest, with average precision in the legend.
 
-    Average precision is the area under the steps, sum of (R_n - R_(n-1)) P_n, as scikit-learn has it.
+    Average precision is the area under the steps, sum of (R_n - R_(n-1)) P_n, as scikit-learn defines it.
     A class without pictures has no curve.
 
     Args:
@@ -171,8 +171,8 @@ def leaderboard(rows: Sequence[Mapping[str, Any]]) -> Figure:
 
     Args:
         rows: A row per model with "name" and, as fractions or None, "val_acc", "test_acc", their deviations
-            over seeds "val_acc_std" and "test_acc_std", and the reference's "reference_val_acc". Where none was
-            tested, no test is shown.
+            over seeds "val_acc_std" and "test_acc_std", and the reference's "reference_val_acc". If none was
+            tested, test accuracy is not shown.
     """
     if not rows:
         return style.message("no models to compare")

@@ -16,7 +16,7 @@ GUTTER = 0.12
 HEADING = 0.24
 LABEL = 0.9
 COLUMNS = 8
-"""Pictures per row where the caller has no say."""
+"""Pictures per row where the caller does not choose."""
 
 
 def face_grid(images: NDArray[np.uint8], titles: Sequence[str], columns: int) -> Figure:

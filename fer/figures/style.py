@@ -20,7 +20,7 @@ GAP = "#d55e00"
 CLASS_COLOURS: tuple[str, ...] = (
     "#d55e00", "#009e73", "#000000", "#e69f00", "#0072b2", "#cc79a7", "#56b4e9", "#7f3b08",
 )  # fmt: skip
-"""Okabe and Ito's palette, told apart by colour-blind readers, with a brown for its yellow, too pale on white."""
+"""Okabe and Ito's palette, safe for colour-blind readers, with brown for its yellow, which is too pale on white."""
 
 TITLE, TEXT, SMALL = 11.0, 9.0, 8.0
 """Type sizes in points."""
