@@ -249,7 +249,7 @@ def explained(error: Exception, schema: type) -> Exception:
         cause = error.__cause__
         if isinstance(cause, OmegaConfBaseException):
             return explained(cause, schema)
-        several = "; for one training after the other write -m before the settings, for a list key=[a,b]"
+        several = "; to train one after the other, write -m before the settings; for a list, write key=[a,b]"
         return FerError(first_line(error) + (several if "--multirun" in str(error) else ""))
     if isinstance(error, OmegaConfBaseException):
         key = getattr(error, "full_key", None)
