@@ -1,6 +1,5 @@
 """The LightningModule around every network: one shared step, metrics, optimiser and schedule."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, cast
 
@@ -18,6 +17,7 @@ from fer.data.batches import Batch
 from fer.distill import Teacher
 from fer.errors import FerError
 from fer.mixup import mixed, mixed_targets
+from fer.objective import likeliest, smoothed_cross_entropy
 from fer.optimizers import build_optimizer, lr_factor
 from fer.replay import Replayed, replayable
 
@@ -196,30 +196,18 @@ class EmotionClassifier(L.LightningModule):
         Args:
             logits: Float32, (N, C).
             targets: int64 (N,), labels; float (N, C), shares that sum to one; or bool (N, C), classes that all count
-                as right: the likeliest of them is the target, so that the loss is the negative logarithm of the
-                largest of their probabilities (Barsoum et al., 2016).
+                as right.
             share: How much of its neighbour every face shows, (N,); None without mixup.
             opinion: The teacher's probabilities, float32 (N, C); None without one.
         """
-        options: Any = {"weight": self._weights, "label_smoothing": self.optim.label_smoothing}
         if targets.dtype == torch.bool:
-            targets = logits.detach().masked_fill(~targets, -math.inf).argmax(dim=1)
+            targets = likeliest(logits, targets)
         if share is not None:
             targets = mixed_targets(targets, len(self.classes), share)
         if self.teacher is not None and opinion is not None:
             targets = self.teacher.mixed(targets, opinion)
-        if not targets.is_floating_point():
-            if self._weights is None:
-                return F.cross_entropy(logits, targets, **options)
-            # with int labels and weights, cross_entropy would wait for the GPU
-            targets = F.one_hot(targets, len(self.classes)).float()
-        # torch would divide by the number of faces, and so weight one-hot targets differently from the same labels
-        weight = len(targets) if self._weights is None else (targets * self._weights).sum()
-        return F.cross_entropy(logits, targets, reduction="sum", **options) / weight
-
-    @property
-    def _weights(self) -> Tensor | None:
-        return cast(Tensor | None, self.class_weights)
+        weights = cast(Tensor | None, self.class_weights)
+        return smoothed_cross_entropy(logits, targets, weights, self.optim.label_smoothing)
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's running training figures, as measured while the network was learning."""

@@ -4,7 +4,6 @@ import hashlib
 import io
 import logging
 import os
-import re
 import shutil
 import sys
 import traceback
@@ -22,6 +21,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
 
+from fer.arguments import readable
 from fer.checkpoint import check_kept, read_checkpoint
 from fer.checks import validate
 from fer.claim import ClaimedError, claimed
@@ -90,7 +90,7 @@ def run(command: Callable[[], Any], schema: type) -> int:
     handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False, show_level=False)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
     quieten()
-    sys.argv[1:] = [_readable(argument) for argument in sys.argv[1:]]
+    sys.argv[1:] = [readable(argument) for argument in sys.argv[1:]]
     failures.clear()
     _speak_as(settle_rank())
     if isinstance(sys.stdout, io.TextIOWrapper):  # on Windows, a file holds only the letters of its code page
@@ -112,23 +112,6 @@ def _speak_as(rank: int) -> None:
     """Of the processes that train together, let only the first print more than errors."""
     console.quiet = rank > 0
     logging.getLogger().setLevel(logging.ERROR if rank > 0 else logging.INFO)
-
-
-def _readable(argument: str) -> str:
-    """Return `key=path` as Hydra can read it: with the home folder for ~, and unusual characters in quotes."""
-    key, equals, value = argument.partition("=")
-    home = value.startswith("~/")
-    if home:
-        value = str(Path(value).expanduser())
-    quotable = not key.startswith("-") and "'" not in value and not value.startswith(('"', "[", "{"))
-    # leave alone what means something to Hydra: lists of values, interpolations, calls such as range(3), and escapes
-    told = not home and ("," in value or "${" in value or re.fullmatch(r"\w+\(.*\)", value))
-    escaped = os.name != "nt" and re.search(r"\\[ ()\[\]{}=,]", value)
-    unusual = not value.isascii() or value.startswith("\\\\") or set(value) & set(",()[]{}=")
-    if not (quotable and unusual) or told or escaped:
-        return f"{key}{equals}{value}"
-    last = "\\" * (len(value) - len(value.rstrip("\\")))  # before a quote, backslashes must be doubled
-    return f"{key}{equals}'{value}{last}'"
 
 
 def _remove_hydras_record() -> None:

@@ -15,7 +15,7 @@ _SHARES = {"balanced": "balanced_accuracy", "macro F1": "macro_f1", "top-2": "to
 COLUMNS = ("model", "views", "pictures", "accuracy", *_SHARES, "loss", "ECE")
 WORDS = 2
 """How many of the columns, from the left, hold words; the others hold numbers."""
-NOTE = "unseen: without the pictures that stand, pixel by pixel, in training too"
+NOTE = "unseen: without the pictures that are also in training, pixel by pixel"
 
 
 def note(seeds: Mapping[str, Sequence[Result]]) -> str:

@@ -124,7 +124,7 @@ def test_training_leaves_out_what_the_list_names(
     with (findings[0] / "exclude.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 3  # two training pictures that stand in validation and test, and a blank one
-    assert {row["reason"] for row in rows} == {"stands in validation or test too", "blank"}
+    assert {row["reason"] for row in rows} == {"also in validation or test", "blank"}
     _, _, *others = quick(spoilt)
     arguments = ("data=fer2013", f"data.root={spoilt}", f"data.exclude={findings[0] / 'exclude.csv'}")
     told = call("train.py", *arguments, *others, "data.oversample.enabled=false")

@@ -10,8 +10,8 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from torchvision.models import MobileNet_V2_Weights
 
+from fer.arguments import readable
 from fer.callbacks.history import read_rows
-from fer.commands import _readable
 from fer.data.faces import Faces
 from fer.runs import read_metrics, remove_empty
 from tests.conftest import Sweep, call, command, quick, refused, run_of
@@ -85,7 +85,7 @@ def test_the_home_folder_is_found_behind_a_key(
     ],
 )
 def test_paths_are_read_as_they_are_written(argument: str, read: str) -> None:
-    (override,) = OverridesParser.create().parse_overrides([_readable(argument)])
+    (override,) = OverridesParser.create().parse_overrides([readable(argument)])
     assert override.value() == read
 
 
@@ -104,7 +104,7 @@ def test_paths_are_read_as_they_are_written(argument: str, read: str) -> None:
     ],
 )
 def test_what_means_something_to_hydra_is_left_as_it_is(argument: str) -> None:
-    assert _readable(argument) == argument
+    assert readable(argument) == argument
 
 
 def test_a_sweep_without_its_option_is_told_of_it() -> None:

@@ -94,10 +94,10 @@ def exclusions(findings: Findings, kinds: list[str]) -> dict[str, str]:
         "suspects": np.array([found.row for found in findings.suspects], dtype=np.intp),
     }
     reasons = {
-        "leaks": "stands in validation or test too",
-        "near_leaks": "stands, or nearly, in validation or test too",
+        "leaks": "also in validation or test",
+        "near_leaks": "nearly or exactly the same picture in validation or test",
         "blank": "blank",
-        "conflicts": "stands under several labels",
+        "conflicts": "under several labels",
         "suspects": "suspected label",
     }
     train = SPLITS.index("train")
@@ -122,7 +122,7 @@ def _table(findings: Findings, votes: Agreement | None) -> Table:
     table.add_row("… under several labels", str(sum(map(len, conflicts))), f"{len(conflicts)} groups")
     for name, rows in findings.leaks().items():
         one, _, other = name.split(" ")
-        table.add_row(f"… {one} pictures that stand in {other}", str(len(rows)), "")
+        table.add_row(f"… {one} pictures that are also in {other}", str(len(rows)), "")
     near = {row for pair in findings.near for row in pair[:2]}
     table.add_row(f"nearly another ({findings.threshold} of 64 bits)", str(len(near)), f"{len(findings.near)} pairs")
     table.add_row("blank", str(len(findings.blank)), f"{len(findings.nearly_blank)} more nearly so")

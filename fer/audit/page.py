@@ -90,7 +90,7 @@ def _sections(findings: Findings) -> list[Section]:
         ),
         Section(
             "One picture, several splits",
-            "Byte-identical pictures that stand on both sides of a split: what is learned there by heart counts here.",
+            "Byte-identical pictures on both sides of a split: memorising them in training raises the score here.",
             [_plain(group[:8]) for group in across[:SHOWN]],
             len(across),
         ),
