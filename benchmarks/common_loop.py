@@ -106,7 +106,7 @@ def main() -> None:
     ours: list[float] = []
     theirs: list[float] = []
     for _ in range(arguments.turns):
-        ours.append(statistics.mean(in_lightning(config, data, arguments.steps)[0]))
+        ours.append(in_lightning(config, data, arguments.steps)[0])
         network = network_of(config)
         timed = steps(network, adam(network), loader(root, config))
         theirs.append(statistics.mean([next(timed) for _ in range(arguments.steps + 10)][10:]))

@@ -6,7 +6,8 @@ The same steps of the same network (mixup and teacher where there are any, forwa
 once on a batch that already lies on the device, in a bare loop, and once through `fer.experiment` as `train.py` runs
 them; recorded and replayed, on an NVIDIA GPU, in both. The two take turns; a turn's figure is the mean over its steps,
 so that what happens in some of them only counts, and of the turns the median, so that a busy moment of the machine does
-not. Takes what `train.py` takes; `--steps` (60) is the length of a turn, `--turns` (5) their number.
+not. A GPU is waited for only before and after a turn: in a training, Python prepares a step while the GPU is busy with
+the one before. Takes what `train.py` takes; `--steps` (60) is the length of a turn, `--turns` (5) their number.
 """
 
 import argparse
@@ -35,28 +36,29 @@ from fer.experiment import Experiment
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
 
-class StepClock(Callback):
-    """Notes when each step ends.
+class TurnClock(Callback):
+    """Measures how long a turn takes.
 
     Args:
-        warm_up: The first steps, which do not count.
+        first: The first step that counts.
+        last: The last step.
     """
 
-    def __init__(self, warm_up: int) -> None:
-        self.warm_up = warm_up
-        self.ends: list[float] = []
+    def __init__(self, first: int, last: int) -> None:
+        self.first = first
+        self.last = last
+        self.start = self.end = 0.0
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
-        """Note the time, when the device has done the step."""
-        wait(pl_module.device)
-        self.ends.append(time.perf_counter())
-
-    @property
-    def steps(self) -> list[float]:
-        """Seconds of each step."""
-        return [
-            end - start for start, end in zip(self.ends[self.warm_up :], self.ends[self.warm_up + 1 :], strict=False)
-        ]
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Note the time before the first step and after the last one, when the device has done all before."""
+        if batch_idx == self.first - 1:
+            wait(pl_module.device)
+            self.start = time.perf_counter()
+        elif batch_idx == self.last:
+            wait(pl_module.device)
+            self.end = time.perf_counter()
 
 
 def warm_up(config: TrainConfig) -> int:
@@ -83,22 +85,25 @@ def prepared(overrides: list[str]) -> tuple[TrainConfig, FaceDataModule]:
     return config, data
 
 
-def in_lightning(config: TrainConfig, data: FaceDataModule, steps: int) -> tuple[list[float], Experiment]:
-    """Return the seconds of each step of a training as it is, and the experiment."""
+def in_lightning(config: TrainConfig, data: FaceDataModule, steps: int) -> tuple[float, Experiment]:
+    """Return the seconds that a step of a training takes as it is, and the experiment."""
+    first, there = warm_up(config), len(data.train_dataloader())
+    if there < first + steps:
+        sys.exit(f"an epoch has {there} batches, but a turn takes {first + steps}: make --steps smaller")
     with tempfile.TemporaryDirectory() as folder:
         experiment = Experiment(config, data, Path(folder))
-        clock = StepClock(warm_up(config))
+        clock = TurnClock(first, first + steps - 1)
         experiment.trainer.callbacks.append(clock)  # type: ignore[attr-defined]
-        experiment.trainer.limit_train_batches = steps + warm_up(config) + 1
+        experiment.trainer.limit_train_batches = first + steps
         experiment.trainer.limit_val_batches = 0
         for checkpoint in list(experiment.trainer.checkpoint_callbacks):
             experiment.trainer.callbacks.remove(checkpoint)  # type: ignore[attr-defined]
         experiment.trainer.fit(experiment.classifier, datamodule=data)
-        return clock.steps, experiment
+        return (clock.end - clock.start) / steps, experiment
 
 
-def in_a_bare_loop(experiment: Experiment, steps: int) -> list[float]:
-    """Return the seconds of each step on a batch that lies on the device."""
+def in_a_bare_loop(experiment: Experiment, steps: int) -> float:
+    """Return the seconds that a step takes on a batch that lies on the device."""
     config, module = experiment.config, experiment.classifier
     device = experiment.trainer.strategy.root_device
     module.to(device).train()
@@ -107,9 +112,11 @@ def in_a_bare_loop(experiment: Experiment, steps: int) -> list[float]:
     batch = tuple(tensor.to(device) for tensor in next(iter(experiment.data.train_dataloader())))
     optimizer = module.new_optimizer()
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    times = []
-    for _ in range(steps + warm_up(config)):
-        start = time.perf_counter()
+    start = 0.0
+    for step in range(warm_up(config) + steps):
+        if step == warm_up(config):
+            wait(device)
+            start = time.perf_counter()
         with torch.autocast(device.type, low, enabled=low is not None):
             loss = module.learned(batch)
         if module.replayed is None:
@@ -118,9 +125,8 @@ def in_a_bare_loop(experiment: Experiment, steps: int) -> list[float]:
         if config.trainer.gradient_clip:
             nn.utils.clip_grad_norm_(parameters, config.trainer.gradient_clip)
         optimizer.step()
-        wait(device)
-        times.append(time.perf_counter() - start)
-    return times[warm_up(config) :]
+    wait(device)
+    return (time.perf_counter() - start) / steps
 
 
 def main() -> None:
@@ -136,9 +142,9 @@ def main() -> None:
     whole: list[float] = []
     bare: list[float] = []
     for _ in range(arguments.turns):
-        steps, experiment = in_lightning(config, data, arguments.steps)
-        whole.append(statistics.mean(steps))
-        bare.append(statistics.mean(in_a_bare_loop(experiment, arguments.steps)))
+        step, experiment = in_lightning(config, data, arguments.steps)
+        whole.append(step)
+        bare.append(in_a_bare_loop(experiment, arguments.steps))
     device = experiment.trainer.strategy.root_device
     table = Table(title=f"{config.model.name}, {config.data.batch_size} faces a step, {hardware(device)}")
     for name in ("", "a step", "images/s"):
