@@ -233,7 +233,9 @@ class EmotionClassifier(L.LightningModule):
 
     def _keep(self, batch: Batch) -> None:
         faces, labels = batch[:2]
-        self.outputs.append((self(faces), labels))
+        # a network is compiled for training; for an evaluation's batches, it would have to be compiled twice more
+        with torch.compiler.set_stance("force_eager"):
+            self.outputs.append((self(faces), labels))
 
     def evaluated(self) -> tuple[Tensor, Tensor]:
         """Return logits, float32 (N, C), and labels, int64 (N,), of the last evaluation in the data's order."""

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -227,13 +228,20 @@ def test_early_stopping_ends_a_training_that_learns_nothing(tiny_folder: Path) -
 def test_a_compiled_training_leaves_a_checkpoint_that_loads_uncompiled(
     tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # the eager backend traces and guards as any other, but needs no compiler and no minute
+    compiled = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: object) -> Callable[..., Any]:
+        compiled.append(torch.is_grad_enabled())
+        return graph.forward
+
+    # this backend traces and guards as any other, but needs no compiler and no minute
     monkeypatch.setattr(
         torch.nn.Module,
         "compile",
-        lambda self: setattr(self, "_compiled_call_impl", torch.compile(self._call_impl, backend="eager")),
+        lambda self: setattr(self, "_compiled_call_impl", torch.compile(self._call_impl, backend=backend)),
     )
     metrics = experiment(composed(*SMALL, "trainer.compile=true", "trainer.max_epochs=1"), tiny_folder, "run").run()
+    assert compiled == [True]  # once, for training; nothing for validation and test
     assert metrics["status"] == "finished"
     assert not [name for name in weights("run") if "_orig_mod" in name]
     trained = open_run(Path("run")).trained

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from fer.config import DataConfig
 from fer.data.augment import Augmenter, augmented_classes, check_transforms
 from fer.data.balance import Oversampling, load_oversampled, oversample
-from fer.data.batches import Batch, EpochBatches, FaceDataset, keep
+from fer.data.batches import Batch, EpochBatches, FaceDataset, keep, sent
 from fer.data.classes import check_learnable
 from fer.data.exclude import excluded
 from fer.data.faces import SPLITS, Faces, Split
@@ -201,7 +201,7 @@ class FaceDataModule(L.LightningDataModule):
             dataset,
             batch_sampler=batches,  # type: ignore[arg-type]  # a request stands for a list of rows
             num_workers=count,
-            collate_fn=keep,
+            collate_fn=sent if count else keep,
             pin_memory=self._on_gpu(),
             persistent_workers=count > 0,
             prefetch_factor=4 if count else None,

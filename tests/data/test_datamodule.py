@@ -2,8 +2,10 @@
 
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -15,7 +17,7 @@ import pytest
 import torch
 
 from fer.data.augment import Augmenter, augmented_classes, check_transforms
-from fer.data.batches import BatchRequest, EpochBatches, FaceDataset
+from fer.data.batches import SMALL, BatchRequest, EpochBatches, FaceDataset, Packed, sent
 from fer.data.datamodule import FaceDataModule
 from fer.data.faces import Faces
 from fer.data.sources import find_fer2013, read_source
@@ -59,6 +61,21 @@ def test_evaluation_keeps_order_and_the_incomplete_batch() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there a signal from another process ends the process")
+@pytest.mark.parametrize("target", [torch.int64, torch.float32, torch.bool])
+def test_a_small_batch_is_sent_by_value(target: torch.dtype) -> None:
+    faces, labels = torch.randint(0, 256, (5, 1, 48, 48), dtype=torch.uint8), torch.arange(5)
+    batch = (faces, labels, torch.rand(5, 7).mul(2).to(target))
+    message = ForkingPickler.dumps(sent(batch))
+    assert len(message) > faces.nbytes  # no handle of shared memory
+    received = pickle.loads(message)
+    assert type(received) is tuple
+    assert all(torch.equal(part, own) for part, own in zip(received, batch, strict=True))
+    received[0].fill_(0)  # not memory that may only be read
+    large = (torch.zeros(SMALL // 224**2 + 1, 1, 224, 224, dtype=torch.uint8), labels)
+    assert sent(large) is large
+    assert isinstance(sent((large[0][:-1], labels)), Packed)
+
+
 def test_a_terminals_ctrl_c_leaves_the_workers_to_the_training(tiny_folder: Path) -> None:
     options = ("data.num_workers=2", "data.batch_size=4", "data.oversample.enabled=false")
     data = FaceDataModule(composed("data=fer2013", f"data.root={tiny_folder}", *options).data, [], seed=0)
