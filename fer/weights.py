@@ -11,14 +11,14 @@ import torch
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from fer.build import plain_model, rebuild_model
 from fer.callbacks.history import read_rows
 from fer.checkpoint import Trained, load_trained
 from fer.config import TrainConfig, checked
 from fer.errors import FerError, first_line
-from fer.files import sha256
+from fer.files import sha256, write_whole
 from fer.runs import EXCLUDED, read_environment, repeatable_config
 
 log = logging.getLogger(__name__)
@@ -152,7 +152,8 @@ def save_weights(run: TrainedRun, path: Path, measured: Mapping[str, Any]) -> No
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(state, path, {KEY: json.dumps(content)})
+        # safetensors' own writing to a file would let no other user read it
+        write_whole(path, save(state, {KEY: json.dumps(content)}))
     except (OSError, SafetensorError) as error:
         raise FerError(f"file: '{path}' cannot be written ({first_line(error)})") from error
 

@@ -19,6 +19,7 @@ BARS = {
     **{name: reference.val_acc for name, reference in REFERENCE.items()},
     "cnn10_cpu": REFERENCE["cnn10"].val_acc,
     "mnv2_80": REFERENCE["mnv2_ft"].val_acc,
+    "mnv2_110": REFERENCE["mnv2_ft"].val_acc,
     "cnn10_ferplus": 0.8499,
 }
 
