@@ -112,9 +112,9 @@ def in_a_bare_loop(experiment: Experiment, steps: int) -> float:
     batch = tuple(tensor.to(device) for tensor in next(iter(experiment.data.train_dataloader())))
     optimizer = module.new_optimizer()
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    start = 0.0
-    for step in range(warm_up(config) + steps):
-        if step == warm_up(config):
+    start, first = 0.0, warm_up(config)
+    for step in range(first + steps):
+        if step == first:
             wait(device)
             start = time.perf_counter()
         with torch.autocast(device.type, low, enabled=low is not None):
