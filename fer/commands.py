@@ -26,11 +26,12 @@ from fer.checkpoint import check_kept, read_checkpoint
 from fer.checks import validate
 from fer.claim import ClaimedError, claimed
 from fer.cluster import one_device, settle_rank
-from fer.config import TrainConfig, checked, explained
+from fer.config import TrainConfig, checked
 from fer.data.datamodule import FaceDataModule
 from fer.errors import FerError
 from fer.experiment import Experiment, InterruptedRunError
 from fer.leaderboard import terminal_table, write_leaderboard
+from fer.misconfigured import explained
 from fer.naming import INERT, run_key, single_folder, sweep_folder, swept_keys
 from fer.reading import open_data
 from fer.runs import (

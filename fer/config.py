@@ -3,21 +3,14 @@
 The defaults here fill in for keys that are newer than the configuration of a run.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
-from difflib import get_close_matches
-from typing import Any, TypeVar, cast, get_args
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
 
-from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import (
-    ConfigAttributeError,
-    ConfigKeyError,
-    MissingMandatoryValue,
-    OmegaConfBaseException,
-)
+from omegaconf.errors import OmegaConfBaseException
 
-from fer.errors import FerError, first_line
+from fer.errors import FerError
+from fer.misconfigured import explained
 
 
 @dataclass
@@ -227,70 +220,6 @@ def checked(config: DictConfig, schema: type[Schema]) -> Schema:
         return cast(Schema, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), config)))
     except OmegaConfBaseException as error:
         raise explained(error, schema) from error
-
-
-def explained(error: Exception, schema: type) -> Exception:
-    """Return an error of Hydra or OmegaConf as a FerError of one sentence; other errors as they are.
-
-    Args:
-        error: What was raised.
-        schema: The command's schema; where an unknown key was given, a similar one of these is suggested.
-    """
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
-        group, _, name = error.missing_cfg_file.rpartition("/")
-        known = f"choose one of {', '.join(error.options)}" if error.options else "there is none to choose"
-        return FerError(f"{group}: '{name}' is unknown; {known}")
-    if isinstance(error, OverrideParseException):
-        return FerError(
-            f"the argument '{error.override}' cannot be read ({first_line(error)}); write key=value, and a value that "
-            "holds unusual signs in quotes of its own, \"key='value'\""
-        )
-    if isinstance(error, ConfigCompositionException):
-        cause = error.__cause__
-        if isinstance(cause, OmegaConfBaseException):
-            return explained(cause, schema)
-        several = "; to train one after the other, write -m before the settings; for a list, write key=[a,b]"
-        return FerError(first_line(error) + (several if "--multirun" in str(error) else ""))
-    if isinstance(error, OmegaConfBaseException):
-        key = getattr(error, "full_key", None)
-        if isinstance(error, ConfigAttributeError | ConfigKeyError):
-            return FerError(_no_such_key(str(key), schema))
-        if isinstance(error, MissingMandatoryValue):
-            return FerError(f"{key}: needs a value; add {key}=…")
-        return FerError(f"{key or 'configuration'}: {first_line(error)}")
-    if isinstance(error, OSError) and error.filename is not None:  # Hydra makes a sweep's folder by itself
-        return FerError(f"'{error.filename}' cannot be written ({error.strerror}); choose another with logs=path")
-    return error
-
-
-def _no_such_key(key: str, schema: type) -> str:
-    known = list(_keys(schema))
-    if key == "data" and "data_root" in known:
-        other = "write data=folder data.root=path to score on other data; " if "others" in known else ""
-        return f"data: there is none here; {other}data_root=path tells where the run's own data set lies now"
-    open_section = next((section for section in known if key.startswith(f"{section}.")), None)
-    if open_section:  # its keys belong to something else: a network's arguments, say
-        return f"{key}: there is no such configuration key; to add it to {open_section}, write +{key}=…"
-    meant = _similar(key, known)
-    return f"{key}: there is no such configuration key; {f'is {meant} meant? ' if meant else ''}--help shows all"
-
-
-def _similar(key: str, known: Sequence[str]) -> str | None:
-    """Return the known key that was meant: a similar one in the same section, or one of the same name elsewhere."""
-    section, _, name = key.rpartition(".")
-    beside = {one.rpartition(".")[2]: one for one in known if one.rpartition(".")[0] == section}
-    elsewhere = [one for one in known if one.rpartition(".")[2] == name or one.replace(".", "_") == name]
-    alike = get_close_matches(name, beside, n=1)
-    return beside[alike[0]] if alike else min(elsewhere, key=len, default=None)
-
-
-def _keys(schema: type) -> Iterator[str]:
-    for entry in fields(schema):
-        inner = [kind for kind in (entry.type, *get_args(entry.type)) if isinstance(kind, type) and is_dataclass(kind)]
-        if not inner:
-            yield entry.name
-        for kind in inner:
-            yield from (f"{entry.name}.{key}" for key in _keys(kind))
 
 
 def choose(value: str, allowed: tuple[str, ...], key: str) -> str:

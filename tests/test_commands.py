@@ -111,6 +111,10 @@ def test_a_sweep_without_its_option_is_told_of_it() -> None:
     refused(call("train.py", "model=cnn10,cnn12"), "model=cnn10,cnn12", "write -m before the settings")
 
 
+def test_a_sweep_cannot_show_its_configuration() -> None:
+    refused(call("train.py", "-m", "model=cnn10,cnn12", "--cfg", "job"), "-m", "--cfg", "leave one of them out")
+
+
 def test_a_log_file_has_a_line_for_each_epoch(
     tiny_folder: Path, no_dashboard: None, caplog: pytest.LogCaptureFixture
 ) -> None:
