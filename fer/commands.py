@@ -28,6 +28,7 @@ from fer.claim import ClaimedError, claimed
 from fer.cluster import one_device, settle_rank
 from fer.config import TrainConfig, checked
 from fer.data.datamodule import FaceDataModule
+from fer.data.sources import still_found
 from fer.errors import FerError
 from fer.experiment import Experiment, InterruptedRunError
 from fer.leaderboard import terminal_table, write_leaderboard
@@ -171,12 +172,12 @@ def _train_job(plain: DictConfig, sweep: Path) -> None:
             raise FerError("trainer.devices: a sweep trains on one device, 1 or [number]; leave out -m for several")
         data = open_data(config)
         folder = sweep / f"{config.model.name}-seed{config.seed}-{run_key(config, data.all_faces.digest())}"
-        if (read_metrics(folder) or {}).get("status") == "finished":
-            say(f"{folder} is finished: skipped.")
-            return
         make_folder(folder)
-        with claimed(folder):
-            _train(config, data, folder, resume=(folder / "last.ckpt").is_file())
+        with claimed(folder):  # and only then look: until then, another process may be finishing it
+            if (read_metrics(folder) or {}).get("status") == "finished":
+                say(f"{folder} is finished: skipped.")
+            else:
+                _train(config, data, folder, resume=(folder / "last.ckpt").is_file())
     except ClaimedError:  # the same sweep, started twice: they share the work
         say(f"{folder} is being trained by another process: skipped.")
     except InterruptedRunError:
@@ -226,6 +227,8 @@ def _resume(plain: DictConfig, folder: Path) -> None:
     for key in set(given) & set(MOVABLE):
         OmegaConf.update(known, key, OmegaConf.select(plain, key))
     config = checked(known, TrainConfig)
+    if "data.root" not in given:
+        config.data.root = still_found(config.data)
     _speak_as(settle_rank(config.trainer.devices))
     metrics = read_metrics(folder)
     if metrics is not None and metrics["status"] == "finished":

@@ -18,11 +18,12 @@ from fer.data.sources import announce, read_source
 from fer.device import computed_on, low_precision, root_device
 from fer.diagrams import diagrams
 from fer.errors import FerError
+from fer.files import sha256
 from fer.prediction import in_batches, predict
 from fer.report import Evaluation, write_evaluation
 from fer.runs import read_metrics
 from fer.scores import Scores, score
-from fer.weights import TrainedRun
+from fer.weights import DIGEST, TrainedRun
 
 log = logging.getLogger(__name__)
 
@@ -160,6 +161,7 @@ class CrossEvaluator:
             "model": run.trained.name,
             "trained on": f"{run.config.data.name} ({run.record.get('data', {}).get('digest')})",
             "commit": run.record.get("commit"),
+            DIGEST: sha256(run.file),
             "scored on": faces.source,
             **({"how it was read": " ".join(faces.notes)} if faces.notes else {}),
             "split": self.split,

@@ -31,7 +31,7 @@ def root_device(accelerator: str, devices: Any = 1) -> torch.device:
             enable_checkpointing=False,
             plugins=launcher(devices),  # type: ignore[arg-type]  # a list is invariant
         )
-    except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
+    except (ValueError, TypeError, RuntimeError, ImportError, MisconfigurationException) as error:
         raise FerError(
             f"accelerator '{accelerator}' with devices '{devices}' cannot be had here "
             f"({first_line(error)}); choose auto or cpu"

@@ -16,15 +16,16 @@ from fer.config import AugmentConfig, DataConfig, OversampleConfig, TrainConfig
 from fer.data.datamodule import FaceDataModule
 from fer.data.faces import Faces, Split
 from fer.data.leaks import identical_to_any
-from fer.data.sources import find_fer2013, looked_for
+from fer.data.sources import find_fer2013, looked_for, still_found
 from fer.device import computed_on, hardware, low_precision, root_device
 from fer.diagrams import Picture, cams, diagrams
 from fer.errors import FerError
+from fer.files import sha256
 from fer.prediction import average, predict
 from fer.report import Evaluation, write_evaluation
 from fer.runs import check_data, read_metrics
 from fer.scores import Scores, score
-from fer.weights import TrainedRun, open_run
+from fer.weights import DIGEST, TrainedRun, open_run
 
 
 class Result(NamedTuple):
@@ -200,7 +201,7 @@ class Evaluator:
         data = replace(
             config.data,
             exclude=None if builds else config.data.exclude,
-            root=self.data_root or config.data.root,
+            root=self.data_root or still_found(config.data),
             votes=None if self.data_root else config.data.votes,  # these moved along with the faces
             index=None if self.data_root else config.data.index,
             oversample=replace(config.data.oversample, enabled=False),  # copies are never scored
@@ -219,6 +220,7 @@ class Evaluator:
             "model": run.trained.name,
             "split": self.split,
             "checkpoint": run.file.name,
+            DIGEST: sha256(run.file),
             "epoch": run.trained.epoch,
             "seed": record.get("seed"),
             "commit": record.get("commit"),

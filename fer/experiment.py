@@ -33,6 +33,7 @@ from fer.distill import open_teacher
 from fer.errors import FerError, first_line
 from fer.figures import curves, png_bytes
 from fer.files import sha256, write_whole
+from fer.own_network import own_source
 from fer.runs import EXCLUDED, environment, make_folder, write_config, write_json
 from fer.start import start_from
 
@@ -200,11 +201,17 @@ class Experiment:
         weights = self.config.model.weights
         if weights is not None and not self.resume and Path(weights).is_file():
             record["weights"] = {"file": Path(weights).name, "sha256": sha256(Path(weights))}
+        if own := own_source(self.config.model.network):
+            record["network"] = own
         path = self.folder / "environment.json"
         if self.resume and path.is_file():
             first = json.loads(path.read_text(encoding="utf-8"))
             if first.get("teacher") != record.get("teacher"):
                 raise FerError("distill.teacher: it is not the one any more that this run began with; put that back")
+            if first.get("network", record.get("network")) != record.get("network"):
+                raise FerError(
+                    f"model.network: {first['network']['file']} has changed since this run began; put it back"
+                )
             record = {**first, "resumed": [*first.get("resumed", []), record]}
         write_json(path, record)
         return record

@@ -15,6 +15,7 @@ from hydra.core.override_parser.types import Override
 
 from fer.config import FERPLUS_KEYS, TrainConfig
 from fer.files import sha256
+from fer.own_network import own_source
 
 SHARED_FOLDER = "FER_RUN_FOLDER"
 INERT = frozenset(
@@ -45,6 +46,8 @@ def run_key(config: TrainConfig, digest: str) -> str:
     told = {key: value for key, value in meaningful(flat(asdict(config))).items() if key not in INERT}
     told.update({key: _content(told[key]) for key in _FILES if isinstance(told.get(key), str)})
     told["distill.teacher"] = [_content(path) for path in config.distill.teachers]
+    if own := own_source(config.model.network):
+        told["model.network"] = own
     text = json.dumps([told, digest], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 

@@ -13,7 +13,7 @@ def open_data(config: TrainConfig) -> FaceDataModule:
     data = FaceDataModule(config.data, build_transforms(config.data.augment), config.seed)
     data.read()
     # a later evaluation or resume must find these files, whatever "auto" or a relative path would find by then
-    root = find_fer2013(config.data.root) if data.source in ("fer2013", "ferplus") else config.data.root
+    root = find_fer2013(config.data.root) if config.data.name in ("auto", "fer2013", "ferplus") else config.data.root
     config.data.votes, config.data.index = _resolved(config.data.votes), _resolved(config.data.index)
     config.data.exclude = _resolved(config.data.exclude)
     config.model.start = _resolved(config.model.start)

@@ -175,7 +175,8 @@ def git_commit() -> str:
     here = Path(__file__).parent
     try:
         commit = _git(here, "rev-parse", "HEAD")
-        return commit + ("+changes" if _git(here, "status", "--porcelain", "--", ".", "../conf") else "")
+        code = (".", "../conf", ":(glob)../*.py")  # the last are train.py, evaluate.py and users' own networks
+        return commit + ("+changes" if _git(here, "status", "--porcelain", "--", *code) else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 

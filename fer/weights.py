@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 SUFFIX = ".safetensors"
 KEY = "fer-lightning"
+DIGEST = "SHA-256"
+"""What evaluations call the digest of the file that they scored."""
 
 
 class TrainedRun(NamedTuple):
@@ -178,7 +181,7 @@ def _portable(config: TrainConfig) -> TrainConfig:
 
 
 def _without_paths(run: TrainedRun) -> dict[str, Any]:
-    kept = ("seed", "commit", "hardware", "versions", "teacher", "start", "weights")
+    kept = ("seed", "commit", "hardware", "versions", "teacher", "start", "weights", "network")
     record = {key: run.record[key] for key in kept if key in run.record}
     data = run.record.get("data", {})
     told = {key: data[key] for key in ("digest", "exclude") if key in data}
@@ -226,4 +229,15 @@ def _open_weights(path: Path) -> TrainedRun:
         record = dict(content["record"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise FerError(f"run: '{path}' does not fit the network it names ({first_line(error)})") from error
-    return TrainedRun(config, trained, record, [], Path("logs/weights") / path.stem, path)
+    return TrainedRun(config, trained, record, [], _reports(path), path)
+
+
+def _reports(path: Path) -> Path:
+    """Return the folder for a file's evaluations: one of another file with the same name keeps its own."""
+    digest = sha256(path)
+    for number in count(1):
+        folder = Path("logs/weights") / (path.stem if number == 1 else f"{path.stem}-{number}")
+        scored = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob("evaluation/*/metrics.json")]
+        if {one.get(DIGEST, digest) for one in scored} <= {digest}:
+            break
+    return folder

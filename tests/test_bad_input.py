@@ -9,7 +9,7 @@ import torch
 from torchvision.models import MobileNet_V2_Weights
 
 from fer.data.faces import Faces
-from tests.conftest import Outcome, call, command, quick, refused
+from tests.conftest import Outcome, Sweep, call, command, quick, refused, run_of
 from tests.data.layouts import write_affectnet, write_folders, write_raf_db, write_table
 
 CONFIGURATION = {
@@ -249,3 +249,7 @@ def test_a_weights_file_that_is_missing_stops_the_sample_too(
     monkeypatch.setattr("fer.data.sources.draw_faces", lambda size: tiny_faces)
     refused(call("train.py", "data=sample", "model=mnv2", "model.weights=nofile"), "model.weights", "'nofile'")
     assert not Path("logs").exists()
+
+
+def test_an_accelerator_that_is_not_here_is_told_of(tiny_sweep: Sweep) -> None:
+    refused(call("evaluate.py", f"run={run_of(tiny_sweep, 'cnn10')}", "accelerator=tpu"), "accelerator 'tpu'")

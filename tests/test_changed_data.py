@@ -7,7 +7,7 @@ import cv2
 import pytest
 
 from fer.data.faces import Faces
-from fer.runs import write_json
+from fer.runs import read_metrics, write_json
 from tests.conftest import Sweep, call, quick, refused, run_of
 
 
@@ -60,3 +60,20 @@ def test_resume_refuses_changed_data(tiny_sweep: Sweep, tiny_folder: Path, chang
     config.write_text(config.read_text().replace(str(tiny_folder), str(changed)))
     refused(call("train.py", "resume=run"), "other data")
     assert Path("run/environment.json").read_bytes() == environment
+
+
+def test_fer2013_that_has_moved_is_found_where_the_variable_says(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny_folder, tmp_path / "before")
+    told = call("train.py", *quick(tmp_path / "before"))
+    assert told.status == 0, told.err
+    (run,) = Path("logs/cnn10").iterdir()
+    (tmp_path / "before").rename(tmp_path / "after")
+    refused(call("evaluate.py", f"run={run}"), "data_root=")
+    monkeypatch.setenv("FER2013_ROOT", str(tmp_path / "after"))
+    assert call("evaluate.py", f"run={run}").status == 0
+    (run / "metrics.json").unlink()  # as if it had been stopped
+    told = call("train.py", f"resume={run}")
+    assert told.status == 0, told.err
+    assert (read_metrics(run) or {})["status"] == "finished"

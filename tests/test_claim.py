@@ -79,3 +79,25 @@ def test_a_sweep_leaves_to_another_process_what_that_is_training(
     assert read_metrics(cnn10) is None
     assert (read_metrics(cnn12) or {})["status"] == "finished"
     assert not (cnn12 / ".lock").exists()
+
+
+def test_a_run_that_another_process_finished_just_now_is_not_trained_again(
+    tiny_sweep: Sweep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_sweep.folder.parents[2], tmp_path / "place")
+    monkeypatch.chdir(tmp_path / "place")
+    copied = Path("logs/sweeps") / tiny_sweep.folder.name
+    cnn10 = copied / run_of(tiny_sweep, "cnn10").name
+    finished = (cnn10 / "metrics.json").rename(tmp_path / "finished.json").read_bytes()
+
+    @contextmanager
+    def finishing(folder: Path) -> Iterator[None]:
+        with claimed(folder):
+            (folder / "metrics.json").write_bytes(finished)
+            yield
+
+    monkeypatch.setattr("fer.commands.claimed", finishing)
+    told = call("train.py", *tiny_sweep.arguments)
+    assert told.status == 0, told.err
+    assert told.out.count("is finished: skipped") == 2
+    assert (cnn10 / "metrics.json").read_bytes() == finished

@@ -1,5 +1,7 @@
 """A model in one file, as the README shows it."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ from fer.build import build_transforms
 from fer.data.datamodule import FaceDataModule
 from fer.errors import FerError
 from fer.experiment import Experiment
+from fer.naming import run_key
+from fer.own_network import own_source
 from fer.weights import open_run
 from tests.conftest import ROOT, composed
 
@@ -96,3 +100,34 @@ def test_the_readme_example_trains_and_loads_again(
     assert float((predicted == torch.from_numpy(data.faces["val"].labels)).float().mean()) == pytest.approx(
         metrics["val"]["acc"], abs=0.05
     )
+
+
+def test_a_run_is_named_by_its_network_s_file_and_not_resumed_with_another(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "own_net.py"
+    file.write_text(readme_example())
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = composed(
+        "model=custom",
+        "model.network._target_=own_net.MyNet",
+        "data=folder",
+        f"data.root={tiny_folder}",
+        "trainer.max_epochs=1",
+        "trainer.progress_bar=false",
+    )
+    data = FaceDataModule(config.data, build_transforms(config.data.augment), config.seed)
+    Experiment(config, data, Path("run")).run()
+    recorded = json.loads(Path("run/environment.json").read_text())["network"]
+    assert recorded == {"file": "own_net.py", "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    key = run_key(config, data.digest)
+    assert key == run_key(config, data.digest)
+    file.write_text(readme_example() + "# edited\n")
+    assert key != run_key(config, data.digest)
+    with pytest.raises(FerError, match=r"model\.network: own_net\.py has changed since this run began"):
+        Experiment(config, data, Path("run"), resume=True).run()
+
+
+def test_networks_of_packages_have_no_file_of_their_own() -> None:
+    for target in ("fer.models.cnn.CNN", "torchvision.models.resnet18", "torch.nn.Linear", "no.such.thing"):
+        assert own_source({"_target_": target}) is None

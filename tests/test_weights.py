@@ -1,5 +1,6 @@
 """Files of weights: small, free of their machine, and worth on every machine what they were worth on the first."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -158,3 +159,18 @@ def test_the_readme_asks_a_trained_network(tiny_folder: Path, capsys: pytest.Cap
     told = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [name for name, *_ in told] == sorted(path.name for path in (tiny_folder / "test" / "happy").iterdir())
     assert {emotion for _, emotion, _ in told} <= set(EMOTIONS)
+
+
+def test_reports_of_another_file_of_the_same_name_are_kept(file: Path, tiny_folder: Path) -> None:
+    other = Path("other", file.name)
+    other.parent.mkdir()
+    run = halved(open_run(file))
+    with torch.no_grad():
+        next(run.trained.model.parameters()).mul_(0.5)
+    save_weights(run, other, {})
+    for path, folder in ((file, "cnn10"), (other, "cnn10-2"), (file, "cnn10"), (other, "cnn10-2")):
+        told = call("evaluate.py", f"run={path}", "split=val", f"data_root={tiny_folder}", "faces=false")
+        assert told.status == 0, told.err
+        found = json.loads(Path("logs/weights", folder, "evaluation/val/metrics.json").read_text())
+        assert found["SHA-256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert len(list(Path("logs/weights").iterdir())) == 2

@@ -44,13 +44,15 @@ def audit(plain: DictConfig) -> None:
     findings = find_faults(faces, config.threshold, config.labels, config.seed)
     votes = agreement(findings, faces, voted) if voted is not None and findings.suspects else None
     try:
-        _write(findings, votes, kinds, folder)
+        before = _write(findings, votes, kinds, folder)
     except OSError as error:  # open in Excel, say
         reason = f"cannot be written ({error.strerror}); close it where it is open"
         raise FerError(f"'{error.filename2 or error.filename}' {reason}") from error
     console.print(_table(findings, votes))
     for name in ("audit.html", "audit.json", "suspects.csv", "exclude.csv"):
         say(f"{folder / name}")
+    if before is not None:
+        say(f"{before} (the list that was there)")
 
 
 def _kinds(config: AuditConfig) -> list[str]:
@@ -74,14 +76,15 @@ def _voted(config: AuditConfig, faces: Faces) -> Faces | None:
     return join_votes(faces, votes, index, contempt=True, target="majority", filters=(), key="index")
 
 
-def _write(findings: Findings, votes: Agreement | None, kinds: list[str], folder: Path) -> None:
+def _write(findings: Findings, votes: Agreement | None, kinds: list[str], folder: Path) -> Path | None:
+    """Write all that was found, and return where the list of exclusions from before is, if it was another one."""
     found = {**findings.to_dict(), "ferplus": votes and votes._asdict()}
     write_whole(folder / "audit.json", json.dumps(found, indent=1) + "\n")
     columns = ["picture", "given", "suggested", "quality"]
     rows = [dict(zip(columns, row, strict=True)) for row in found["suspected_labels"]]
     write_whole(folder / "suspects.csv", csv_text(rows, columns))
-    write_exclusions(folder / "exclude.csv", exclusions(findings, kinds))
     write_page(findings, folder / "audit.html")
+    return write_exclusions(folder / "exclude.csv", exclusions(findings, kinds))
 
 
 def exclusions(findings: Findings, kinds: list[str]) -> dict[str, str]:

@@ -36,7 +36,7 @@ def oversample(faces: Faces, config: Oversampling, root: Path) -> Path:
     Args:
         faces: The training split alone; images uint8 (N, H, W).
         config: What to copy, and how.
-        root: The folder that holds a subfolder for each configuration; made if missing.
+        root: The folder that holds a subfolder for each configuration and version of what draws; made if missing.
 
     Returns:
         The finished folder: `<class>/<name>.png` for the faces as given, `<class>/<name>_aug0001.png` and so
@@ -47,13 +47,14 @@ def oversample(faces: Faces, config: Oversampling, root: Path) -> Path:
     """
     if np.any(faces.splits != SPLITS.index("train")):
         raise FerError("Only the training split may be oversampled, never validation or test pictures")
-    source = _identity(faces)
-    key = _hash(json.dumps([FORMAT, asdict(config), source], sort_keys=True))
+    source, versions = _identity(faces), _versions()
+    key = _hash(json.dumps([FORMAT, asdict(config), source, versions], sort_keys=True))
     kinds = "auto" if config.classes == "auto" else "-".join(config.classes) or "none"
     folder = root / f"{kinds}-{key[:8]}"
     _remove_forgotten(root)  # at every start: right after a run was killed, its remains are still too fresh
     if not folder.exists():
-        summary = {"format": FORMAT, "key": key, "config": asdict(config), "source": faces.source, **source}
+        told = {"format": FORMAT, "key": key, "config": asdict(config), "source": faces.source}
+        summary = {**told, **source, "versions": versions}
         _write(faces, config, summary, folder)
     if read_summary(folder).get("key") != key:
         raise damaged(folder, f"{SUMMARY} belongs to another configuration")
@@ -153,12 +154,6 @@ def _fill(folder: Path, faces: Faces, config: Oversampling, summary: dict[str, A
         "digest": digest.hexdigest(),
         "before": dict(zip(faces.classes, faces.counts().tolist(), strict=True)),
         "after": {name: after[name] for name in faces.classes},
-        # another version may draw the copies a little differently
-        "versions": {
-            "numpy": np.__version__,
-            "opencv": cv2.__version__,
-            "albumentations": version("albumentations"),
-        },
     }
     (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
 
@@ -197,6 +192,11 @@ def _identity(faces: Faces) -> dict[str, str]:
     """Return digests that identify these faces; the names count too, since the files are named after them."""
     names = "\n".join((*faces.classes, *faces.origins))
     return {"source_digest": faces.digest(), "source_names": _hash(names)}
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of what draws the copies: another one may draw them a little differently."""
+    return {"numpy": np.__version__, "opencv": cv2.__version__, "albumentations": version("albumentations")}
 
 
 def _hash(text: str) -> str:

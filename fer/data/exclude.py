@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Mapping
 from io import StringIO
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,19 @@ from fer.files import csv_text, write_whole
 COLUMN = "picture"
 
 
-def write_exclusions(path: Path, reasons: Mapping[str, str]) -> None:
-    """Write a list of pictures, each by its origin (file or row) and with the reason, for people to read and edit."""
-    write_whole(path, csv_text([{COLUMN: name, "reason": why} for name, why in reasons.items()], [COLUMN, "reason"]))
+def write_exclusions(path: Path, reasons: Mapping[str, str]) -> Path | None:
+    """Write a list of pictures, each by its origin (file or row) and with the reason, for people to read and edit.
+
+    Returns:
+        Where the list that was there before is now, if it was another one: someone may have edited it.
+    """
+    text = csv_text([{COLUMN: name, "reason": why} for name, why in reasons.items()], [COLUMN, "reason"])
+    before = None
+    if path.is_file() and path.read_bytes() != text.encode():
+        numbered = (path.with_stem(f"{path.stem}-before-{number}") for number in count(1))
+        before = path.rename(next(other for other in numbered if not other.exists()))
+    write_whole(path, text)
+    return before
 
 
 def read_exclusions(path: Path) -> list[str]:

@@ -22,7 +22,7 @@ _FOLDERS: dict[str, Split] = {
     "testing": "test",
     "privatetest": "test",
 }
-_PREFIXES: dict[str, Split] = {"Training_": "train", "PublicTest_": "val", "PrivateTest_": "test"}
+PREFIXES: dict[str, Split] = {"Training_": "train", "PublicTest_": "val", "PrivateTest_": "test"}
 _ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
 _CK_NAME = re.compile(r"(S\d{3})_\d{3}_\d{8}\.")  # subject, session and frame, as in S010_004_00000017.png
 
@@ -98,7 +98,7 @@ def list_split_folders(tree: Tree, at: str, options: ReadOptions) -> Listing:
         notes = (
             *notes,
             f"Pictures named after another split than their folder: {elsewhere:,}. Without a folder 'val' the names "
-            f"({', '.join(_PREFIXES)}) decide; rename the pictures where the folders are right.",
+            f"({', '.join(PREFIXES)}) decide; rename the pictures where the folders are right.",
         )
     title = owner or ("Kaggle" if by_name else "Split")
     return Listing(f"{title} folders", sorted(entries), mapping.classes, notes)
@@ -183,4 +183,4 @@ def _person(path: str) -> str:
 
 def _split_by_name(path: str) -> Split | None:
     name = path.rpartition("/")[2]
-    return next((split for prefix, split in _PREFIXES.items() if name.startswith(prefix)), None)
+    return next((split for prefix, split in PREFIXES.items() if name.startswith(prefix)), None)

@@ -9,12 +9,14 @@ from fer.errors import FerError
 # FER2013's CSV packs 1:3, a table of blank faces about 1:200; only what is meant to do harm exceeds this.
 _MAX_RATIO = 300
 _SMALL = 64 * 2**20  # harmless whatever the ratio
-_MAX_UNPACKED = 4 * 2**30
+_LARGE = 4 * 2**30  # beyond, only what unpacks to a few times its size, as pictures and tables do
+_MAX_RATIO_OF_LARGE = 5
 
 
 def unpacked_limit(path: Path) -> int:
     """Return the number of bytes that an archive may unpack to."""
-    return min(max(path.stat().st_size * _MAX_RATIO, _SMALL), _MAX_UNPACKED)
+    size = path.stat().st_size
+    return min(max(size * _MAX_RATIO, _SMALL), max(size * _MAX_RATIO_OF_LARGE, _LARGE))
 
 
 class Index:

@@ -11,6 +11,7 @@ from fer.data.cache import load_faces
 from fer.data.download import download_fer2013
 from fer.data.faces import SPLITS, Faces
 from fer.data.ferplus import FILTERS, INDEX, TARGETS, VOTES, join_votes
+from fer.data.folders import PREFIXES
 from fer.data.hub import read_hub
 from fer.data.options import ReadOptions
 from fer.data.places import default_cache_dir
@@ -18,6 +19,9 @@ from fer.data.sample import draw_faces
 from fer.errors import FerError
 
 log = logging.getLogger(__name__)
+
+PICTURES = 35_887
+"""How many pictures FER2013 has."""
 
 GET_FER2013 = (
     "download it from kaggle.com/datasets/msambare/fer2013 into data/fer2013 (folders, CSV or the archive as it "
@@ -34,6 +38,14 @@ def find_fer2013(root: str | None) -> Path | None:
     if named := os.environ.get("FER2013_ROOT"):
         candidates.append(Path(named).expanduser())
     return next((path for path in candidates if path.exists()), None)
+
+
+def still_found(config: DataConfig) -> str | None:
+    """Return where a run's data lie: where they lay, or, if FER2013 is no longer there, where it is found now."""
+    if config.name in ("fer2013", "ferplus") and config.root and not Path(config.root).expanduser().exists():
+        found = find_fer2013(None)
+        return str(found) if found else config.root
+    return config.root
 
 
 def looked_for() -> str:
@@ -85,10 +97,31 @@ def read_source(config: DataConfig) -> tuple[Faces, str]:
     if root is not None and name == "ferplus":
         return _with_votes(root, cache, config, options), "ferplus"
     if root is not None:
-        return load_faces(root, cache, options), "fer2013"
+        return _named(load_faces(root, cache, options), name)
     if name != "auto":
         raise FerError(f"data={name}: FER2013 was not found (looked for {looked_for()}); {GET_FER2013}")
     return draw_faces(size=config.size), "sample"
+
+
+def _named(faces: Faces, name: str) -> tuple[Faces, str]:
+    """Return faces with the name of what they are: recipes name FER2013, and some users change only the folder."""
+    if _is_fer2013(faces):
+        return faces, "fer2013"
+    log.warning(
+        "data=%s stands for FER2013, but %s have none of its marks (%s pictures, file names such as %s1.jpg): they are "
+        "taken as data=folder would.",
+        name,
+        faces.source,
+        f"{PICTURES:,}",
+        next(iter(PREFIXES)),
+    )
+    return faces, "folder"
+
+
+def _is_fer2013(faces: Faces) -> bool:
+    """Return whether faces bear a mark of FER2013 or a part of it: its size, its file names, or a table's rows."""
+    first = faces.origins[0]
+    return len(faces) == PICTURES or ":row " in first or Path(first).name.startswith(tuple(PREFIXES))
 
 
 def _with_votes(root: Path, cache: Path, config: DataConfig, options: ReadOptions) -> Faces:

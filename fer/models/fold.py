@@ -20,6 +20,7 @@ def fold(network: nn.Module, trained: Collection[nn.Module] = ()) -> None:
     for block in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
         for index, (conv, norm) in enumerate(pairwise(block)):
             kept = conv in trained or norm in trained
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and not kept:
+            constant = isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and constant and not kept:
                 block[index] = fuse_conv_bn_eval(conv.eval(), norm.eval())
                 block[index + 1] = nn.Identity()

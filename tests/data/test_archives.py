@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fer.data.index import unpacked_limit
 from fer.data.options import ReadOptions
 from fer.data.readers import read_faces
 from fer.data.unlabelled import read_unlabelled
@@ -187,3 +188,10 @@ def test_an_archive_with_damage_is_read_or_refused(
     else:
         assert faces.images.shape[1:] == (48, 48)
         assert 50 <= len(faces) <= 56
+
+
+def test_large_archives_of_pictures_are_read_and_bombs_are_not(tmp_path: Path) -> None:
+    for size, limit in ((2**10, 64 * 2**20), (2**20, 300 * 2**20), (2**29, 4 * 2**30), (6 * 2**30, 30 * 2**30)):
+        with (tmp_path / "archive").open("wb") as file:
+            file.truncate(size)  # takes no room
+        assert unpacked_limit(tmp_path / "archive") == limit

@@ -288,3 +288,13 @@ def test_names_are_unique_whatever_the_origins_are(faces: Faces, tmp_path: Path)
 def test_senseless_values_are_named(values: dict[str, Any]) -> None:
     with pytest.raises(FerError, match=f"data.oversample.{next(iter(values))}"):
         Oversampling(**values)
+
+
+def test_other_versions_of_what_draws_the_copies_get_a_folder_of_their_own(
+    faces: Faces, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert oversample(faces, CONFIG, finished.parent) == finished
+    monkeypatch.setattr(balance, "_versions", lambda: {"opencv": "0"})
+    other = oversample(faces, CONFIG, finished.parent)
+    assert other != finished
+    assert json.loads((other / "manifest.json").read_text())["versions"] == {"opencv": "0"}

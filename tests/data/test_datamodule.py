@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import cast
 
 import albumentations as A
+import cv2
 import lightning as L
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from fer.data.faces import Faces
 from fer.data.sources import find_fer2013, read_source
 from fer.errors import FerError
 from fer.labels import EMOTIONS
+from fer.reading import open_data
 from tests.conftest import composed
 from tests.data.layouts import write_classes
 
@@ -248,6 +250,20 @@ def test_auto_prefers_data_fer2013_then_the_variable_then_the_sample(
     assert len(faces.split("train")) == 200
     (tmp_path / "data" / "fer2013").mkdir(parents=True)
     assert find_fer2013(None) == Path("data/fer2013")
+
+
+def test_other_pictures_are_not_called_fer2013(tiny_faces: Faces, caplog: pytest.LogCaptureFixture) -> None:
+    for number, label in enumerate(tiny_faces.labels):
+        path = Path("mine", tiny_faces.classes[label], f"{number}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), tiny_faces.images[number])
+    for source in ("fer2013", "auto"):
+        caplog.clear()
+        config = composed("model=cnn10", f"data={source}", "data.root=mine")
+        data = open_data(config)
+        assert (data.source, config.data.name) == ("folder", "folder")
+        assert config.data.root == str(Path("mine").resolve())
+        assert f"data={source} stands for FER2013" in caplog.text
 
 
 def test_fer2013_never_falls_back() -> None:

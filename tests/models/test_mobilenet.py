@@ -7,6 +7,7 @@ from torch import nn
 from torchvision.models import MobileNetV2, mobilenet_v2
 
 from fer.config import OptimConfig
+from fer.models.fold import fold
 from fer.models.mobilenet import MobileNet, WeightsUnavailableError, keras_layers
 from fer.optimizers import grouped
 
@@ -156,3 +157,11 @@ def test_slices_of_a_batch_change_nothing(trainable: int, monkeypatch: pytest.Mo
     monkeypatch.setattr("fer.models.mobilenet.SLICE", 5)
     torch.testing.assert_close(sliced, network(faces))
     assert [len(of_faces) for of_faces in maps] == [5, 5]
+
+
+def test_a_batch_norm_without_statistics_is_no_constant_to_fold() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, track_running_stats=False)).eval()
+    pictures = torch.rand(4, 1, 5, 5)
+    expected = network(pictures)
+    fold(network)
+    assert torch.equal(network(pictures), expected)
