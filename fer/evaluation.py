@@ -1,6 +1,7 @@
 """Evaluate runs from their folders alone: scores, intervals, pictures and a report."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -240,9 +241,13 @@ def _built_on(record: Mapping[str, Any]) -> dict[str, str]:
         "started from": [record["start"]] if record.get("start") else [],
         "taught by": teachers if isinstance(teachers, list) else [teachers],
     }
-    return {
-        key: ", ".join(f"{one['name']} ({one['file']}, SHA-256 {one['sha256'][:8]}…)" for one in networks)
+    told = {
+        key: Counter(f"{one['name']} ({one['file']}, SHA-256 {one['sha256'][:8]}…)" for one in networks)
         for key, networks in found.items()
+    }
+    return {
+        key: ", ".join(name if times == 1 else f"{times} × {name}" for name, times in networks.items())
+        for key, networks in told.items()
         if networks
     }
 

@@ -128,17 +128,19 @@ def test_a_run_learns_from_a_run_and_from_a_file(
 def test_a_run_learns_from_several(tiny_sweep: Sweep, tiny_folder: Path, no_dashboard: None) -> None:
     run, file = run_of(tiny_sweep, "cnn10"), Path("teacher.safetensors")
     save_weights(halved(open_run(run_of(tiny_sweep, "cnn12"))), file, {})
-    told = call("train.py", *quick(tiny_folder), f"distill.teacher=[{run},{file}]")
+    told = call("train.py", *quick(tiny_folder), f"distill.teacher=[{run},{file},{file}]")
     assert told.status == 0, told.err
     (folder,) = Path("logs/cnn10").iterdir()
-    assert checked(read_config(folder), TrainConfig).distill.teachers == [str(run.resolve()), str(file.resolve())]
-    assert [record["name"] for record in read_environment(folder)["teacher"]] == ["cnn10", "cnn12"]
+    assert checked(read_config(folder), TrainConfig).distill.teachers == [
+        str(path.resolve()) for path in (run, file, file)
+    ]
+    assert [record["name"] for record in read_environment(folder)["teacher"]] == ["cnn10", "cnn12", "cnn12"]
     (row,) = rows(collect(folder.parent))
     assert row["status"] == "finished"
     assert call("evaluate.py", f"run={folder}", "faces=false").status == 0
     facts = json.loads((folder / "evaluation" / "test" / "metrics.json").read_text())
     sums = [hashlib.sha256(path.read_bytes()).hexdigest()[:8] for path in (run / "best.ckpt", file)]
-    known = f"cnn10 (best.ckpt, SHA-256 {sums[0]}…), cnn12 (teacher.safetensors, SHA-256 {sums[1]}…)"
+    known = f"cnn10 (best.ckpt, SHA-256 {sums[0]}…), 2 × cnn12 (teacher.safetensors, SHA-256 {sums[1]}…)"
     assert facts["taught by"] == known
     assert known in (folder / "evaluation" / "test" / "report.html").read_text(encoding="utf-8")
     assert "started from" not in facts
