@@ -172,11 +172,11 @@ def _train_job(plain: DictConfig, sweep: Path) -> None:
             raise FerError("trainer.devices: a sweep trains on one device, 1 or [number]; leave out -m for several")
         data = open_data(config)
         folder = sweep / f"{config.model.name}-seed{config.seed}-{run_key(config, data.all_faces.digest())}"
+        if _skipped(folder):
+            return
         make_folder(folder)
-        with claimed(folder):  # and only then look: until then, another process may be finishing it
-            if (read_metrics(folder) or {}).get("status") == "finished":
-                say(f"{folder} is finished: skipped.")
-            else:
+        with claimed(folder):
+            if not _skipped(folder):  # another process may have finished it just before
                 _train(config, data, folder, resume=(folder / "last.ckpt").is_file())
     except ClaimedError:  # the same sweep, started twice: they share the work
         say(f"{folder} is being trained by another process: skipped.")
@@ -188,6 +188,12 @@ def _train_job(plain: DictConfig, sweep: Path) -> None:
     finally:
         remove_empty(folder, sweep)
         _update_leaderboard(sweep)
+
+
+def _skipped(folder: Path) -> bool:
+    if finished := (read_metrics(folder) or {}).get("status") == "finished":
+        say(f"{folder} is finished: skipped.")
+    return finished
 
 
 def _unstarted_name(plain: DictConfig) -> str:
@@ -228,7 +234,7 @@ def _resume(plain: DictConfig, folder: Path) -> None:
         OmegaConf.update(known, key, OmegaConf.select(plain, key))
     config = checked(known, TrainConfig)
     if "data.root" not in given:
-        config.data.root = still_found(config.data)
+        config.data = still_found(config.data)
     _speak_as(settle_rank(config.trainer.devices))
     metrics = read_metrics(folder)
     if metrics is not None and metrics["status"] == "finished":

@@ -84,6 +84,8 @@ def _config(folder: Path, metrics: Mapping[str, Any]) -> dict[str, Any]:
     record = read_environment(folder)
     for key in ("distill.teacher", "model.start"):  # likewise
         config[key] = _built_on(config.get(key), record.get(key.split(".")[1]))
+    if isinstance(own := record.get("network"), dict):  # a network's file can change without its name
+        config["model.network"] = f"{own.get('file')}@{str(own.get('sha256'))[:7]}"
     # runs on other data are not further seeds of the same
     return {**config, "data.digest": metrics.get("data", {}).get("digest")}
 

@@ -100,6 +100,7 @@ class CrossEvaluator:
         self.faces = faces
         self._faces: dict[int, Faces] = {}
         self._digests: dict[int, str] = {}
+        self._source = ""  # what was read: data=fer2013 may turn out to be something else
 
     def evaluate(self, run: TrainedRun, name: str) -> CrossResult:
         """Score a run, and write `metrics.json`, `predictions.csv` and `report.html` into its folder.
@@ -132,7 +133,7 @@ class CrossEvaluator:
     def _taught(self, run: TrainedRun) -> bool:
         """Return whether the run may have been trained on some of the pictures, as far as its record tells."""
         own = run.config.data
-        if own.name in _OFFICIAL and self.data.name in _OFFICIAL:
+        if own.name in _OFFICIAL and self._source in _OFFICIAL:
             # the test split is the same with either labels; so is validation, where file names or Usage define it
             drawn = [(data.split_seed, data.val_fraction) for data in (own, self.data)]
             return self.split in ("all", "train") or (self.split == "val" and drawn[0] != drawn[1])
@@ -144,7 +145,7 @@ class CrossEvaluator:
     def _read(self, size: int) -> Faces:
         """Return the split's faces at the size that a run uses, read once for all runs of that size."""
         if size not in self._faces:
-            faces, _ = read_source(replace(self.data, size=size))
+            faces, self._source = read_source(replace(self.data, size=size))
             announce(faces)
             self._digests[size] = faces.digest()
             if self.split != "all":

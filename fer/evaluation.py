@@ -199,12 +199,13 @@ class Evaluator:
     def _read(self, config: TrainConfig, record: Mapping[str, Any]) -> _Reading:
         """Read the faces that a run was trained with; if the previous run's are the same, return those."""
         builds = bool(record.get("start") or record.get("teacher"))  # on networks that may have seen what it left out
+        if self.data_root:  # votes and index moved along with the faces
+            found = replace(config.data, root=self.data_root, votes=None, index=None)
+        else:
+            found = still_found(config.data)
         data = replace(
-            config.data,
+            found,
             exclude=None if builds else config.data.exclude,
-            root=self.data_root or still_found(config.data),
-            votes=None if self.data_root else config.data.votes,  # these moved along with the faces
-            index=None if self.data_root else config.data.index,
             oversample=replace(config.data.oversample, enabled=False),  # copies are never scored
         )
         _check_root(data)

@@ -46,7 +46,7 @@ def run_key(config: TrainConfig, digest: str) -> str:
     told = {key: value for key, value in meaningful(flat(asdict(config))).items() if key not in INERT}
     told.update({key: _content(told[key]) for key in _FILES if isinstance(told.get(key), str)})
     told["distill.teacher"] = [_content(path) for path in config.distill.teachers]
-    if own := own_source(config.model.network):
+    if own := own_source(config.model.network):  # no other name changes for it, so FORMAT stays
         told["model.network"] = own
     text = json.dumps([told, digest], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()

@@ -20,7 +20,7 @@ from fer.checkpoint import Trained, load_trained
 from fer.config import TrainConfig, checked
 from fer.errors import FerError, first_line
 from fer.files import sha256, write_whole
-from fer.runs import EXCLUDED, read_environment, repeatable_config
+from fer.runs import EXCLUDED, read_environment, read_metrics, repeatable_config
 
 log = logging.getLogger(__name__)
 
@@ -237,7 +237,7 @@ def _reports(path: Path) -> Path:
     digest = sha256(path)
     for number in count(1):
         folder = Path("logs/weights") / (path.stem if number == 1 else f"{path.stem}-{number}")
-        scored = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob("evaluation/*/metrics.json")]
-        if {one.get(DIGEST, digest) for one in scored} <= {digest}:
+        scored = [read_metrics(file.parent) or {} for file in folder.glob("evaluation/*/metrics.json")]
+        if all(one.get(DIGEST) == digest for one in scored):
             break
     return folder

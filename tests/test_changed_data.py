@@ -7,8 +7,9 @@ import cv2
 import pytest
 
 from fer.data.faces import Faces
+from fer.data.sources import still_found
 from fer.runs import read_metrics, write_json
-from tests.conftest import Sweep, call, quick, refused, run_of
+from tests.conftest import Sweep, call, composed, quick, refused, run_of
 
 
 @pytest.fixture
@@ -77,3 +78,19 @@ def test_fer2013_that_has_moved_is_found_where_the_variable_says(
     told = call("train.py", f"resume={run}")
     assert told.status == 0, told.err
     assert (read_metrics(run) or {})["status"] == "finished"
+
+
+def test_votes_that_moved_along_are_looked_for_beside_the_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = tmp_path / "now"
+    now.mkdir()
+    kept = tmp_path / "kept.csv"
+    kept.touch()
+    config = composed("data=ferplus", "data.root=/gone", "data.votes=/gone/votes.csv", f"data.index={kept}").data
+    assert still_found(config) == config
+    monkeypatch.setenv("FER2013_ROOT", str(now))
+    found = still_found(config)
+    assert (found.root, found.votes, found.index) == (str(now), None, str(kept))
+    others = composed("data=folder", "data.root=/gone").data
+    assert still_found(others) == others

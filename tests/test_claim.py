@@ -81,6 +81,21 @@ def test_a_sweep_leaves_to_another_process_what_that_is_training(
     assert not (cnn12 / ".lock").exists()
 
 
+def test_a_finished_run_stays_so_where_files_cannot_be_locked(
+    tiny_sweep: Sweep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_sweep.folder.parents[2], tmp_path / "place")
+    monkeypatch.chdir(tmp_path / "place")
+
+    def no_locks(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fer.claim.FileLock.acquire", no_locks)
+    told = call("train.py", *tiny_sweep.arguments)
+    assert told.status == 0, told.err
+    assert told.out.count("is finished: skipped") == 2
+
+
 def test_a_run_that_another_process_finished_just_now_is_not_trained_again(
     tiny_sweep: Sweep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -84,6 +84,16 @@ def test_the_data_of_its_training_are_no_other_data(
         assert caplog.text.count("this is no score on other data") == said
 
 
+def test_other_pictures_that_are_called_fer2013_are_other_data(
+    other: Path, tiny_sweep: Sweep, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(run_of(tiny_sweep, "cnn10"), "run")
+    told = call("evaluate.py", "run=run", "data=fer2013", f"data.root={other}", "split=all", "faces=false")
+    assert told.status == 0, told.err
+    assert "data=fer2013 stands for FER2013" in caplog.text
+    assert "are what it was trained on" not in caplog.text
+
+
 def test_another_division_of_its_data_is_no_other_data(tiny_faces: Faces, caplog: pytest.LogCaptureFixture) -> None:
     """Drawn splits, of which those of the evaluation are others: it reads a class more than the training did."""
     root = Path("faces").resolve()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from fer.errors import FerError
 from fer.experiment import Experiment
 from fer.naming import run_key
 from fer.own_network import own_source
+from fer.runs import git_commit, write_json
 from fer.weights import open_run
 from tests.conftest import ROOT, composed
 
@@ -126,8 +128,31 @@ def test_a_run_is_named_by_its_network_s_file_and_not_resumed_with_another(
     assert key != run_key(config, data.digest)
     with pytest.raises(FerError, match=r"model\.network: own_net\.py has changed since this run began"):
         Experiment(config, data, Path("run"), resume=True).run()
+    record = Path("run/environment.json")
+    write_json(record, {key: value for key, value in json.loads(record.read_text()).items() if key != "network"})
+    Experiment(config, data, Path("run"), resume=True).run()  # of a version that did not record the file
 
 
 def test_networks_of_packages_have_no_file_of_their_own() -> None:
     for target in ("fer.models.cnn.CNN", "torchvision.models.resnet18", "torch.nn.Linear", "no.such.thing"):
         assert own_source({"_target_": target}) is None
+
+
+def test_a_network_beside_the_commands_is_a_change_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*arguments: str) -> str:
+        told = ["git", "-c", "user.name=me", "-c", "user.email=me", "-C", str(tmp_path), *arguments]
+        return subprocess.run(told, check=True, capture_output=True, text=True).stdout.strip()
+
+    for name in ("fer/runs.py", "conf/train.yaml", "train.py", "docs/notes.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "all")
+    monkeypatch.setattr("fer.runs.__file__", str(tmp_path / "fer/runs.py"))
+    commit = git("rev-parse", "HEAD")
+    (tmp_path / "docs/notes.py").write_text("# no part of it")
+    (tmp_path / "README.md").touch()
+    assert git_commit() == commit
+    (tmp_path / "my_net.py").touch()
+    assert git_commit() == f"{commit}+changes"

@@ -191,6 +191,18 @@ def test_no_reference_stands_beside_other_faces(tmp_path: Path) -> None:
     assert (row["reference_train_acc"], row["reference_val_acc"]) == (None, None)
 
 
+def test_a_network_whose_file_was_edited_is_another_one(tmp_path: Path) -> None:
+    for name, digest in (("one", "a" * 64), ("two", "b" * 64), ("three", None)):
+        made_up(tmp_path, name, "cnn10", 0, 0.6)
+        own = {"network": {"file": "my_net.py", "sha256": digest}} if digest else {}
+        write_json(tmp_path / name / "environment.json", own)
+    assert {row["name"] for row in rows(collect(tmp_path))} == {
+        "cnn10",
+        "cnn10 (network=my_net.py@aaaaaaa)",
+        "cnn10 (network=my_net.py@bbbbbbb)",
+    }
+
+
 def test_failed_runs_stand_last_with_their_reason(tmp_path: Path) -> None:
     failed(tmp_path, "a", "cnn10", "no | good\nat all")
     made_up(tmp_path, "b", "cnn10", 0, 0.6)

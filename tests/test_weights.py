@@ -161,6 +161,14 @@ def test_the_readme_asks_a_trained_network(tiny_folder: Path, capsys: pytest.Cap
     assert {emotion for _, emotion, _ in told} <= set(EMOTIONS)
 
 
+def test_a_damaged_report_spoils_no_use_of_the_weights(file: Path) -> None:
+    for number, content in enumerate(("", "[]", "{}")):
+        place = Path("logs/weights/cnn10/evaluation", str(number))
+        place.mkdir(parents=True)
+        (place / "metrics.json").write_text(content)
+    assert open_run(file).folder == Path("logs/weights/cnn10-2")
+
+
 def test_reports_of_another_file_of_the_same_name_are_kept(file: Path, tiny_folder: Path) -> None:
     other = Path("other", file.name)
     other.parent.mkdir()

@@ -1,6 +1,7 @@
 """Lists of training pictures to leave out: leaks, blanks, and whatever else a user names."""
 
 import csv
+import shutil
 from collections.abc import Mapping
 from io import StringIO
 from itertools import count
@@ -25,7 +26,8 @@ def write_exclusions(path: Path, reasons: Mapping[str, str]) -> Path | None:
     before = None
     if path.is_file() and path.read_bytes() != text.encode():
         numbered = (path.with_stem(f"{path.stem}-before-{number}") for number in count(1))
-        before = path.rename(next(other for other in numbered if not other.exists()))
+        before = next(other for other in numbered if not other.exists())
+        shutil.copyfile(path, before)
     write_whole(path, text)
     return before
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,12 +41,16 @@ def find_fer2013(root: str | None) -> Path | None:
     return next((path for path in candidates if path.exists()), None)
 
 
-def still_found(config: DataConfig) -> str | None:
-    """Return where a run's data lie: where they lay, or, if FER2013 is no longer there, where it is found now."""
-    if config.name in ("fer2013", "ferplus") and config.root and not Path(config.root).expanduser().exists():
-        found = find_fer2013(None)
-        return str(found) if found else config.root
-    return config.root
+def still_found(config: DataConfig) -> DataConfig:
+    """Return a run's data configuration; if FER2013 no longer lies where it lay, with the place where it lies now."""
+    if config.name not in ("fer2013", "ferplus") or not _gone(config.root) or (now := find_fer2013(None)) is None:
+        return config
+    votes, index = (None if _gone(path) else path for path in (config.votes, config.index))  # moved along
+    return replace(config, root=str(now), votes=votes, index=index)
+
+
+def _gone(path: str | None) -> bool:
+    return path is not None and not Path(path).expanduser().exists()
 
 
 def looked_for() -> str:
@@ -108,8 +113,8 @@ def _named(faces: Faces, name: str) -> tuple[Faces, str]:
     if _is_fer2013(faces):
         return faces, "fer2013"
     log.warning(
-        "data=%s stands for FER2013, but %s have none of its marks (%s pictures, file names such as %s1.jpg): they are "
-        "taken as data=folder would.",
+        "data=%s stands for FER2013, but %s have none of its marks (%s pictures, file names such as %s1.jpg, a table "
+        "of pixels): they are taken as data=folder would.",
         name,
         faces.source,
         f"{PICTURES:,}",
