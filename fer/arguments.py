@@ -4,6 +4,13 @@ import os
 import re
 from pathlib import Path
 
+_PLAIN = re.compile(r"[\w/\-\\+.$%*@?|: ]*", re.ASCII)
+"""What Hydra reads without quotes."""
+
+_OF_DATA = r"data\.(root|cache_dir|exclude|votes|index)"
+_PATH = re.compile(rf"run|resume|pictures|file|folder|logs|data_root|votes|index|{_OF_DATA}")
+_NUMBER = re.compile(r"[\d_.]+([eE][+-]?\d+)?")
+
 
 def readable(argument: str) -> str:
     """Return `key=path` as Hydra can read it: with the home folder for ~, and unusual characters in quotes."""
@@ -11,12 +18,14 @@ def readable(argument: str) -> str:
     home = value.startswith("~/")
     if home:
         value = str(Path(value).expanduser())
-    quotable = not key.startswith("-") and "'" not in value and not value.startswith(('"', "[", "{"))
+    quotable = not key.startswith("-") and not value.startswith(("'", '"', "[", "{"))
     # leave alone what means something to Hydra: lists of values, interpolations, calls such as range(3), and escapes
     told = not home and ("," in value or "${" in value or re.fullmatch(r"\w+\(.*\)", value))
     escaped = os.name != "nt" and re.search(r"\\[ ()\[\]{}=,]", value)
-    unusual = not value.isascii() or value.startswith("\\\\") or set(value) & set(",()[]{}=")
+    number = _PATH.fullmatch(key) and _NUMBER.fullmatch(value)  # a folder such as 2026_01_31 would be read as one
+    unusual = number or value.startswith("\\\\") or not _PLAIN.fullmatch(value)
     if not (quotable and unusual) or told or escaped:
         return f"{key}{equals}{value}"
     last = "\\" * (len(value) - len(value.rstrip("\\")))  # before a quote, backslashes must be doubled
-    return f"{key}{equals}'{value}{last}'"
+    inner = re.sub(r"(\\*)'", r"\1\1\\'", value)
+    return f"{key}{equals}'{inner}{last}'"

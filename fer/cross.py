@@ -112,7 +112,7 @@ class CrossEvaluator:
         if self._taught(run):
             log.warning("%s: %s are what it was trained on, so this is no score on other data.", name, faces.source)
         trained = run.trained.classes
-        shared = shared_classes(trained, faces)
+        shared = shared_classes(_learned(run), faces)
         names = np.array(faces.classes)[faces.labels]
         scored = faces.take(np.flatnonzero(np.isin(names, shared)))
         own = {name: shared.index(name) for name in shared}
@@ -177,6 +177,12 @@ class CrossEvaluator:
         pictures = diagrams(faces, logits["plain"], self.faces)
         evaluation = Evaluation(name, self.split, result.scores, {}, {}, shown, figures=pictures)
         write_evaluation(evaluation, result.report.parent, {**facts, **scores}, faces, logits)
+
+
+def _learned(run: TrainedRun) -> tuple[str, ...]:
+    """Return the classes that a network had training pictures of; all that it tells apart if its record is older."""
+    known = run.record.get("data", {}).get("learned")
+    return tuple(name for name in run.trained.classes if not isinstance(known, list) or name in known)
 
 
 def _place(root: str | None) -> str | None:

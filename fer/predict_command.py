@@ -31,7 +31,7 @@ def predict_pictures(plain: DictConfig) -> None:
     device = root_device(config.accelerator)
     file = Path(config.file).expanduser()
     make_folder(file.parent, "choose another with file=path")
-    names, images, errors = read_unlabelled(Path(config.pictures).expanduser(), run.config.data.size)
+    names, images, errors = read_unlabelled(Path(config.pictures).expanduser(), run.config.data.size, file)
     low = low_precision(run.config.trainer.precision, device)
     batches = with_progress(in_batches(images, BATCH), -(-len(images) // BATCH), "Looking at them", least=SHOWN)
     logits = predict(run.trained.model.to(device), batches, device, low, [views])[views]

@@ -1,12 +1,15 @@
 """A network's opinion of every picture as a table, for whoever wants to compute something else from it."""
 
+import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
 
 from fer.errors import FerError
-from fer.files import csv_text, write_whole
+from fer.files import drafted
+
+_AT_ONCE = 10_000
 
 
 def write_predictions(
@@ -30,18 +33,20 @@ def write_predictions(
     Raises:
         FerError: If it cannot be written.
     """
-    known = ["label"] if labels is not None else []
-    rows = []
-    for views, some in logits.items():
-        probabilities = some.softmax(1)
-        for row, (guess, shares) in enumerate(
-            zip(probabilities.argmax(1).tolist(), probabilities.tolist(), strict=True)
-        ):
-            truth = {"label": labels[row]} if labels is not None else {}
-            named = {name: f"{share:.4f}" for name, share in zip(classes, shares, strict=True)}
-            rows.append({"picture": pictures[row], **truth, "views": views, "predicted": classes[guess], **named})
+    columns = ["picture", *(["label"] if labels is not None else []), "views", "predicted", *classes]
     try:
-        write_whole(path, csv_text(rows, ["picture", *known, "views", "predicted", *classes]))
+        with drafted(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns)
+            for views, some in logits.items():
+                probabilities = some.softmax(1)
+                for start in range(0, len(pictures), _AT_ONCE):  # all rows of a large set would fill gigabytes
+                    part = probabilities[start : start + _AT_ONCE]
+                    guesses, rows = part.argmax(1).tolist(), part.tolist()
+                    for row, (guess, shares) in enumerate(zip(guesses, rows, strict=True), start):
+                        truth = [labels[row]] if labels is not None else []
+                        named = (f"{share:.4f}" for share in shares)
+                        writer.writerow([pictures[row], *truth, views, classes[guess], *named])
     except OSError as error:
         raise FerError(
             f"'{path}' cannot be written ({error.strerror}); close it where it is open, or choose another"

@@ -184,7 +184,7 @@ def _without_paths(run: TrainedRun) -> dict[str, Any]:
     kept = ("seed", "commit", "hardware", "versions", "teacher", "start", "weights", "network")
     record = {key: run.record[key] for key in kept if key in run.record}
     data = run.record.get("data", {})
-    told = {key: data[key] for key in ("digest", "exclude") if key in data}
+    told = {key: data[key] for key in ("digest", "learned", "exclude") if key in data}
     return {**record, "data": {"source": run.config.data.name, **told}}
 
 

@@ -82,9 +82,15 @@ def test_the_home_folder_is_found_behind_a_key(
         ("data.root=Gesichter für\\", "Gesichter für\\"),
         ("data.root=a=b", "a=b"),
         ("data.root=plain/path", "plain/path"),
+        ("data.root=2026_01_31", "2026_01_31"),
+        ("pictures=1e5", "1e5"),
+        ("pictures=Anna's", "Anna's"),
+        ("run=a 'b' & c\\", "a 'b' & c\\"),
+        ("run=#1! <new>", "#1! <new>"),
+        ("optim.lr=1e-3", 0.001),
     ],
 )
-def test_paths_are_read_as_they_are_written(argument: str, read: str) -> None:
+def test_paths_are_read_as_they_are_written(argument: str, read: object) -> None:
     (override,) = OverridesParser.create().parse_overrides([readable(argument)])
     assert override.value() == read
 

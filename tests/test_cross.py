@@ -15,7 +15,7 @@ from fer.data.faces import Faces
 from fer.device import low_precision
 from fer.errors import FerError
 from fer.labels import EMOTIONS
-from fer.weights import open_run
+from fer.weights import halved, open_run, save_weights
 from tests.conftest import Sweep, call, quick, refused, run_of
 
 
@@ -172,3 +172,21 @@ def test_bad_choices_are_refused(tiny_sweep: Sweep) -> None:
     refused(call("evaluate.py", f"run={folder}", "others=path"), "no list of paths")
     refused(call("evaluate.py", f"run={folder}", "others=[gone]"), "gone")
     refused(call("evaluate.py", f"run={folder}", "split=all"), "split: 'all' is unknown")
+
+
+def test_classes_that_a_run_never_saw_are_not_held_against_it(
+    other: Path, tiny_folder: Path, tiny_faces: Faces, no_dashboard: None
+) -> None:
+    _, _, *others = quick(other)
+    told = call("train.py", "data=folder", f"data.root={other}", *others, "data.oversample.classes=[sad]", "logs=four")
+    assert told.status == 0, told.err
+    (run,) = Path("four/cnn10").iterdir()
+    file = Path("four.safetensors")
+    save_weights(halved(open_run(run)), file, {})
+    count = sum(EMOTIONS[label] in ("angry", "happy", "sad", "neutral") for label in tiny_faces.labels)
+    for path, folder in ((run, run), (file, Path("logs/weights/four"))):
+        told = call("evaluate.py", f"run={path}", "data=folder", f"data.root={tiny_folder}", "split=all", "faces=false")
+        assert told.status == 0, told.err
+        assert "over angry, happy, sad, neutral" in told.out
+        (scored,) = folder.glob("evaluation/*-all/metrics.json")
+        assert json.loads(scored.read_text())["plain"]["count"] == count

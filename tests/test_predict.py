@@ -163,3 +163,11 @@ def test_a_name_in_an_old_encoding_is_said_before_anything_is_computed(
     told = call(SCRIPT, f"run={run_of(tiny_sweep, 'cnn10')}", f"pictures={'packed.tar' if packed else pictures}")
     refused(told, r"caf\udce9.png", "no UTF-8; rename it")
     assert not Path("predictions.csv").exists()
+
+
+def test_the_table_is_no_picture_of_the_next_time(pictures: Path, tiny_sweep: Sweep) -> None:
+    (pictures / "notes.txt").unlink()
+    for _ in range(2):
+        told = call(SCRIPT, f"run={run_of(tiny_sweep, 'cnn10')}", f"pictures={pictures}", f"file={pictures}/table.csv")
+        assert told.status == 0, told.err
+    assert len(read(pictures / "table.csv")) == 12

@@ -13,7 +13,7 @@ from fer.data.leaks import digests
 from fer.data.pictures import with_progress
 
 BITS = 64
-_BLOCK = 512
+_AT_ONCE = 2**24  # pairs that are compared at a time: 0.4 GB
 
 
 class Pair(NamedTuple):
@@ -63,10 +63,11 @@ def near_pairs(faces: Faces, threshold: int, skipped: Sequence[int] = ()) -> lis
     rows = np.setdiff1d(first, np.asarray(skipped, dtype=np.intp))
     codes = hashes(faces.images, rows)
     pairs: list[Pair] = []
-    starts = range(0, len(rows), _BLOCK)
+    block = max(1, _AT_ONCE // max(1, len(rows)))
+    starts = range(0, len(rows), block)
     for start in with_progress(starts, len(starts), "Comparing pictures", least=4):
         others = codes[start:]
-        distance = np.bitwise_count(codes[start : start + _BLOCK, None] ^ others[None])
+        distance = np.bitwise_count(codes[start : start + block, None] ^ others[None])
         one, two = np.nonzero(np.triu(distance <= threshold, k=1))
         found = zip(rows[start + one].tolist(), rows[start + two].tolist(), distance[one, two].tolist(), strict=True)
         pairs += [Pair(*pair) for pair in found]

@@ -111,12 +111,14 @@ class FaceDataModule(L.LightningDataModule):
         self._all = faces
 
     @property
-    def record(self) -> dict[str, str | None]:
-        """What a run's record says about the data: source, digest, and the SHA-256 of the exclusion list."""
-        exclude = self.config.exclude
+    def record(self) -> dict[str, Any]:
+        """What a run's record says about the data: source, digest, learned classes, the exclusion list's SHA-256."""
+        exclude, faces = self.config.exclude, self.all_faces
+        learned = faces.split("train").counts() > 0
         return {
-            "source": self.all_faces.source,
+            "source": faces.source,
             "digest": self.digest,
+            "learned": [name for name, known in zip(faces.classes, learned, strict=True) if known],
             "exclude": None if exclude is None else sha256(Path(exclude).expanduser()),
         }
 

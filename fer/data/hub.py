@@ -59,7 +59,10 @@ def read_hub(name: str, options: ReadOptions) -> Faces:
     except ImportError as error:
         raise FerError("data=huggingface needs the library 'datasets': pip install 'fer-lightning[hf]'") from error
     parts, ignored = _splits(_load(library, name), name)
-    columns = _columns(library, next(iter(parts.values())).features, name)
+    # each split has class names of its own: a library that encodes them leaves out those that a split lacks
+    columns = {
+        split: _columns(library, part.features, f"{name}: {split}" if split else name) for split, part in parts.items()
+    }
     broken: list[str] = []
     pictures = [*_pictures(library, parts, columns, name, broken if options.skip else None)]
     found = {picture.name: f"{name}: {picture.name}" for picture in pictures}
@@ -125,10 +128,15 @@ def _columns(library: Any, features: Mapping[str, Any], name: str) -> _Columns:
 
 
 def _pictures(
-    library: Any, parts: Mapping[Split | None, Any], columns: _Columns, name: str, broken: list[str] | None
+    library: Any,
+    parts: Mapping[Split | None, Any],
+    columns_of: Mapping[Split | None, _Columns],
+    name: str,
+    broken: list[str] | None,
 ) -> Iterator[_Picture]:
     """Yield the pictures undecoded, so that they are checked like those of any other source."""
     for split, part in parts.items():
+        columns = columns_of[split]
         rows = part.select_columns([columns.image, columns.label])
         rows = rows.cast_column(columns.image, library.Image(decode=False))
         for number, row in enumerate(with_progress(rows, len(rows), f"Reading {name}")):

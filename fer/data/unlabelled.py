@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fer.data.archives import DamagedArchiveError, is_archive, open_archive
 from fer.data.pictures import decode, with_progress
 from fer.data.rows import blank, kept
-from fer.data.trees import FolderTree, Tree, join
+from fer.data.trees import FolderTree, Tree, join, refuse_unreadable
 from fer.errors import FerError
 
 
@@ -29,17 +29,19 @@ class Unlabelled(NamedTuple):
     errors: list[FerError]
 
 
-def read_unlabelled(path: Path, size: int) -> Unlabelled:
+def read_unlabelled(path: Path, size: int, ignored: Path | None = None) -> Unlabelled:
     """Read pictures of any size, grey or colour.
 
     Args:
         path: A picture, a folder, or a zip or tar.
         size: Height and width of the result.
+        ignored: A file to leave out where it lies in the folder.
 
     Raises:
         FerError: If there is nothing at this path, or no picture.
     """
     with _opened(path) as (tree, paths):
+        paths = [name for name in paths if ignored is None or path.joinpath(name).absolute() != ignored.absolute()]
         row_of = {name: row for row, name in enumerate(paths)}
         images = blank((len(paths), size, size), None)
         errors: dict[int, FerError] = {}
@@ -66,6 +68,7 @@ def _opened(path: Path) -> Iterator[tuple[Tree, list[str]]]:
         with open_archive(path) as archive:
             yield archive, sorted(_below(archive, ""))
     elif path.is_file():
+        refuse_unreadable(path.name, str(path.parent))
         yield FolderTree(path.parent), [path.name]
     else:
         raise FerError(f"pictures: '{path}' does not exist; name a picture, a folder or an archive")

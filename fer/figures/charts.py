@@ -69,6 +69,8 @@ def confusion_matrix(confusion: NDArray[np.int64], classes: Sequence[str]) -> Fi
     style.dress(axes, x="predicted", y="true")
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(len(classes)), classes)
+    if max(map(len, classes)) > 10:  # longer than the seven emotions: side by side, the names would overlap
+        axes.tick_params(axis="x", rotation=35)
     axes.set_yticks(range(len(classes)), classes)
     axes.tick_params(labelcolor=style.INK)
     axes.spines[:].set_visible(False)
@@ -140,15 +142,21 @@ def pr_curves(labels: NDArray[np.int64], probabilities: NDArray[np.floating], cl
         if (labels == index).any():
             recall, precision = _precision_recall(labels == index, probabilities[:, index])
             average = float(np.diff(recall) @ precision[1:])
-            colour = style.CLASS_COLOURS[index % len(style.CLASS_COLOURS)]
-            lines.append((average, name, recall, precision, colour))
+            again, colour = divmod(index, len(style.CLASS_COLOURS))
+            looks: dict[str, Any] = {
+                "color": style.CLASS_COLOURS[colour],
+                "linestyle": style.LINES[again % len(style.LINES)],
+            }
+            lines.append((average, name, recall, precision, looks))
     lines.sort(key=lambda line: -line[0])
     mean = np.mean([line[0] for line in lines])
     figure = _chart(7, 4.8)
     axes = figure.subplots()
     style.dress(axes, f"Mean average precision {mean:.3f}", x="recall", y="precision", grid="both")
-    for average, name, recall, precision, colour in lines:
-        axes.step(recall, precision, where="pre", color=colour, linewidth=1.6, label=f"{name}  {average:.2f}")
+    for average, name, recall, precision, looks in lines:
+        # matplotlib leaves out labels that begin with an underscore
+        label = f" {name}  {average:.2f}" if name.startswith("_") else f"{name}  {average:.2f}"
+        axes.step(recall, precision, where="pre", linewidth=1.6, label=label, **looks)
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
     outside = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5), "alignment": "left"}
     style.legend(axes, title="average precision", **outside)

@@ -22,6 +22,9 @@ CLASS_COLOURS: tuple[str, ...] = (
 )  # fmt: skip
 """Okabe and Ito's palette, safe for colour-blind readers, with brown for its yellow, which is too pale on white."""
 
+LINES: tuple[str, ...] = ("-", "--", ":")
+"""Of the classes beyond the palette: with them, 24 look different."""
+
 TITLE, TEXT, SMALL = 11.0, 9.0, 8.0
 """Type sizes in points."""
 

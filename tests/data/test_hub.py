@@ -175,3 +175,20 @@ def test_data_sets_that_the_library_wrote(tmp_path: Path) -> None:
 
     assert saved.digest() == hub.digest() == folder.digest()
     assert [saved.split(split).counts().tolist() for split in SPLITS] == [[3] * 7, [1] * 7, [2] * 7]
+
+
+def test_each_split_has_class_names_of_its_own(offered: dict[str, Any]) -> None:
+    """A library that encodes the labels of each split by itself numbers them anew where a class is missing."""
+    offered["me/moods"] = {"train": part(4, 0), "test": part(2, 1)}
+    fewer = [name for name in NAMES if name != "fear"]
+    rows = [row for row in offered["me/moods"]["test"].rows if NAMES[row["mood"]] != "fear"]
+    rows = [{**row, "mood": fewer.index(NAMES[row["mood"]])} for row in rows]
+    features = {"id": str, "face": Image(), "mood": ClassLabel(fewer)}
+    offered["me/moods"]["test"] = Part(rows, features)
+    faces = read_hub("me/moods", ReadOptions()).split("test")
+    own = {"happiness": "happy", "anger": "angry", "sadness": "sad"}
+    true = [NAMES[pixel] for pixel in faces.images[:, 0, 0]]  # each picture's first pixel is its label
+    assert [faces.classes[label] for label in faces.labels] == [own.get(name, name) for name in true]
+    offered["me/moods"]["test"] = Part(rows, {"id": str, "face": Image(), "mood": str})
+    with pytest.raises(FerError, match="me/moods: test has 0 columns with the feature ClassLabel"):
+        read_hub("me/moods", ReadOptions())

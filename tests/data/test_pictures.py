@@ -68,3 +68,26 @@ def test_damaged_pixels_behind_a_remark_are_found() -> None:
     content[middle : middle + 40] = bytes(40)
     with pytest.raises(FerError, match="face is damaged"):
         decode(bytes(content), "face", 48)
+
+
+def test_what_transparent_parts_hide_makes_no_difference() -> None:
+    face = np.random.default_rng(0).integers(0, 256, (48, 48), np.uint8)
+    seen = np.zeros((48, 48), np.uint8)
+    seen[8:40, 8:40] = 255
+    found = []
+    for hidden in (0, 255):
+        grey = np.where(seen == 255, face, np.uint8(hidden))
+        for mode in ("LA", "RGBA"):
+            picture = Image.merge("LA", (Image.fromarray(grey), Image.fromarray(seen))).convert(mode)
+            data = io.BytesIO()
+            picture.save(data, "PNG")
+            found.append(decode(data.getvalue(), "cut out", 48).image)
+    assert all(np.array_equal(found[0], other) for other in found)
+    assert np.array_equal(found[0][8:40, 8:40], face[8:40, 8:40])
+    assert (found[0][0] == 128).all()
+
+
+def test_a_grey_map_of_16_bits_is_read_like_one_of_8() -> None:
+    face = np.random.default_rng(0).integers(0, 256, (48, 48), np.uint8)
+    deep = b"P5 48 48 65535\n" + (face.astype(">u2") * 257).tobytes()
+    assert np.array_equal(decode(deep, "deep.pgm", 48).image, face)
