@@ -114,11 +114,11 @@ class FaceDataModule(L.LightningDataModule):
     def record(self) -> dict[str, Any]:
         """What a run's record says about the data: source, digest, learned classes, the exclusion list's SHA-256."""
         exclude, faces = self.config.exclude, self.all_faces
-        learned = faces.split("train").counts() > 0
+        learned = np.unique(faces.labels[faces.splits == SPLITS.index("train")])
         return {
             "source": faces.source,
             "digest": self.digest,
-            "learned": [name for name, known in zip(faces.classes, learned, strict=True) if known],
+            "learned": [faces.classes[label] for label in learned],
             "exclude": None if exclude is None else sha256(Path(exclude).expanduser()),
         }
 
