@@ -7,8 +7,10 @@ from pathlib import Path
 _PLAIN = re.compile(r"[\w/\-\\+.$%*@?|: ]*", re.ASCII)
 """What Hydra reads without quotes."""
 
-_OF_DATA = r"data\.(root|cache_dir|exclude|votes|index)"
-_PATH = re.compile(rf"run|resume|pictures|file|folder|logs|data_root|votes|index|{_OF_DATA}")
+_PATH = re.compile(
+    r"run|resume|pictures|file|folder|logs|data_root|votes|index|data\.(root|cache_dir|exclude|votes|index)|"
+    r"data\.oversample\.folder|model\.(start|weights)|distill\.teacher"
+)
 _NUMBER = re.compile(r"[\d_.]+([eE][+-]?\d+)?")
 
 

@@ -62,12 +62,15 @@ def test_a_place_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
         pass
 
 
-def test_a_sweep_leaves_to_another_process_what_that_is_training(
-    tiny_sweep: Sweep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+@pytest.fixture
+def copied(tiny_sweep: Sweep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder of a copy of the sweep, seen from where its commands are given."""
     shutil.copytree(tiny_sweep.folder.parents[2], tmp_path / "place")
     monkeypatch.chdir(tmp_path / "place")
-    copied = Path("logs/sweeps") / tiny_sweep.folder.name
+    return Path("logs/sweeps") / tiny_sweep.folder.name
+
+
+def test_a_sweep_leaves_to_another_process_what_that_is_training(tiny_sweep: Sweep, copied: Path) -> None:
     cnn10, cnn12 = (copied / run_of(tiny_sweep, model).name for model in ("cnn10", "cnn12"))
     for folder in (cnn10, cnn12):  # as if both had been stopped
         (folder / "metrics.json").unlink()
@@ -81,12 +84,10 @@ def test_a_sweep_leaves_to_another_process_what_that_is_training(
     assert not (cnn12 / ".lock").exists()
 
 
+@pytest.mark.usefixtures("copied")
 def test_a_finished_run_stays_so_where_files_cannot_be_locked(
-    tiny_sweep: Sweep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tiny_sweep: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(tiny_sweep.folder.parents[2], tmp_path / "place")
-    monkeypatch.chdir(tmp_path / "place")
-
     def no_locks(*_: object, **__: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
@@ -97,11 +98,8 @@ def test_a_finished_run_stays_so_where_files_cannot_be_locked(
 
 
 def test_a_run_that_another_process_finished_just_now_is_not_trained_again(
-    tiny_sweep: Sweep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tiny_sweep: Sweep, copied: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    shutil.copytree(tiny_sweep.folder.parents[2], tmp_path / "place")
-    monkeypatch.chdir(tmp_path / "place")
-    copied = Path("logs/sweeps") / tiny_sweep.folder.name
     cnn10 = copied / run_of(tiny_sweep, "cnn10").name
     finished = (cnn10 / "metrics.json").rename(tmp_path / "finished.json").read_bytes()
 

@@ -84,6 +84,7 @@ def test_the_home_folder_is_found_behind_a_key(
         ("data.root=plain/path", "plain/path"),
         ("data.root=2026_01_31", "2026_01_31"),
         ("pictures=1e5", "1e5"),
+        ("model.start=2026_01_31", "2026_01_31"),
         ("pictures=Anna's", "Anna's"),
         ("run=a 'b' & c\\", "a 'b' & c\\"),
         ("run=#1! <new>", "#1! <new>"),

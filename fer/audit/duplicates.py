@@ -13,7 +13,7 @@ from fer.data.leaks import digests
 from fer.data.pictures import with_progress
 
 BITS = 64
-_AT_ONCE = 2**24  # pairs that are compared at a time: 0.4 GB
+_AT_ONCE = 2**24  # pairs that are compared at a time, with 8 bytes each
 
 
 class Pair(NamedTuple):

@@ -21,7 +21,7 @@ MAX_PIXELS = 40_000_000
 _SMALL = 1_000_000  # pixels: harmless whatever the file's size
 _MAX_DENSITY = 200  # pixels per byte; photographs have 1 to 30, and a file that claims more is meant to fill the memory
 
-_BEHIND = 128  # grey level behind transparent parts: of black, white and this, the one that changes predictions least
+_BEHIND = 128  # grey level behind transparent parts: the middle, for nobody knows what was there
 _NAMED = 10  # of the items left out; the rest are only counted
 _LONG_READ = 4000  # pictures: below that, a bar would only flicker
 
@@ -158,15 +158,15 @@ def _upright(picture: Image.Image) -> Image.Image:
 
 
 def _grey(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I;16"):
+        # Pillow would clip 16 bits at 255 and so make nearly every face white.
+        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     if picture.has_transparency_data:  # what it hides is left over from whatever tool cut the face out
         background = Image.new("RGBA", picture.size, (_BEHIND, _BEHIND, _BEHIND, 255))
         picture = Image.alpha_composite(background, picture.convert("RGBA"))
     if picture.mode == "L":
         return picture
     if picture.mode == "I" and picture.format == "PPM":  # Pillow scales these to 16 bits
-        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-    if picture.mode.startswith("I;16"):
-        # Pillow would clip 16 bits at 255 and so make nearly every face white.
         return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     if picture.mode in ("I", "F"):
         raise ValueError("32-bit grey levels have no known range")

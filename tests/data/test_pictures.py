@@ -87,6 +87,13 @@ def test_what_transparent_parts_hide_makes_no_difference() -> None:
     assert (found[0][0] == 128).all()
 
 
+def test_16_bits_with_a_transparent_level_stay_16_bits() -> None:
+    face = np.random.default_rng(0).integers(0, 256, (48, 48), np.uint8)
+    data = io.BytesIO()
+    Image.fromarray(face.astype(np.uint16) * 257).save(data, "PNG", transparency=7)
+    assert np.array_equal(decode(data.getvalue(), "deep", 48).image, face)
+
+
 def test_a_grey_map_of_16_bits_is_read_like_one_of_8() -> None:
     face = np.random.default_rng(0).integers(0, 256, (48, 48), np.uint8)
     deep = b"P5 48 48 65535\n" + (face.astype(">u2") * 257).tobytes()
