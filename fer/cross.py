@@ -23,7 +23,7 @@ from fer.prediction import in_batches, predict
 from fer.report import Evaluation, write_evaluation
 from fer.runs import read_metrics
 from fer.scores import Scores, score
-from fer.weights import DIGEST, TrainedRun
+from fer.weights import DIGEST, TrainedRun, temperature
 
 log = logging.getLogger(__name__)
 
@@ -163,6 +163,7 @@ class CrossEvaluator:
             "trained on": f"{run.config.data.name} ({run.record.get('data', {}).get('digest')})",
             "commit": run.record.get("commit"),
             DIGEST: sha256(run.file),
+            **temperature(run),
             "scored on": faces.source,
             **({"how it was read": " ".join(faces.notes)} if faces.notes else {}),
             "split": self.split,

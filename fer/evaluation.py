@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
@@ -22,11 +22,11 @@ from fer.device import computed_on, hardware, low_precision, root_device
 from fer.diagrams import Picture, cams, diagrams
 from fer.errors import FerError
 from fer.files import sha256
-from fer.prediction import average, predict
+from fer.prediction import VIEWS, average, predict
 from fer.report import Evaluation, write_evaluation
 from fer.runs import check_data, read_metrics
 from fer.scores import Scores, score
-from fer.weights import DIGEST, TrainedRun, open_run
+from fer.weights import DIGEST, TrainedRun, open_run, temperature
 
 
 class Result(NamedTuple):
@@ -34,7 +34,7 @@ class Result(NamedTuple):
 
     Attributes:
         name: The model's name.
-        scores: Its scores for each of `fer.prediction.VIEWS`, over the whole split.
+        scores: Its scores for each view, over the whole split.
         leak_free: The same over the pictures that are not in training too; empty for the training split.
         logits: Float32 (N, C) for each of the views.
         faces: The N pictures that were scored, with the classes as the run calls them.
@@ -115,8 +115,8 @@ class Evaluator:
         self._write(result, self._facts(run), asdict(run.config), pictures, run.history, run.trained.epoch)
         return result
 
-    def score(self, run: TrainedRun, name: str | None = None) -> Result:
-        """Score a trained network and write nothing.
+    def score(self, run: TrainedRun, name: str | None = None, views: Iterable[str] = VIEWS) -> Result:
+        """Score a trained network, over some of `fer.prediction.VIEWS`, and write nothing.
 
         Raises:
             FerError: If the data are not what it was trained on.
@@ -125,7 +125,7 @@ class Evaluator:
         check_data(run.file, run.record, data.digest, data.all_faces.source)
         model = run.trained.model.to(self.device)
         batches = (faces for faces, *_ in data.evaluation_dataloader(self.split))
-        logits = predict(model, batches, self.device, low_precision(run.config.trainer.precision, self.device))
+        logits = predict(model, batches, self.device, low_precision(run.config.trainer.precision, self.device), views)
         faces = replace(data.faces[self.split], classes=run.trained.classes)  # as the run calls them
         return self._scored(run.folder, name or run.trained.name, logits, faces, seen, data.digest)
 
@@ -224,6 +224,7 @@ class Evaluator:
             "checkpoint": run.file.name,
             DIGEST: sha256(run.file),
             "epoch": run.trained.epoch,
+            **temperature(run),
             "seed": record.get("seed"),
             "commit": record.get("commit"),
             "data": record.get("data", {}).get("digest") or "unknown: environment.json is missing",

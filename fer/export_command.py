@@ -3,19 +3,21 @@
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from omegaconf import DictConfig
 
 from fer.commands import reporting
 from fer.config import ExportConfig, checked
 from fer.errors import FerError
 from fer.evaluation import Evaluator
+from fer.temperature import fitted_temperature
 from fer.terminal import say
 from fer.weights import SUFFIX, halved, open_run, save_weights
 
 
 @reporting()
 def export(plain: DictConfig) -> None:
-    """Write a run's best network into a file, scored on the validation split as the file holds it."""
+    """Write a run's best network into a file, calibrated and scored on the validation split as the file holds it."""
     config = checked(plain, ExportConfig)
     file = Path(config.file)
     if file.suffix != SUFFIX:
@@ -24,8 +26,15 @@ def export(plain: DictConfig) -> None:
     run = halved(original)
     # the copy to hand on no longer knows where the data are on this machine
     here = run._replace(config=replace(run.config, data=original.config.data))
-    result = Evaluator("val", config.accelerator, config.data_root).score(here)
+    evaluator = Evaluator("val", config.accelerator, config.data_root)
+    model = run.trained.model
+    model.temperature = 1.0  # of a file that is exported once more
+    before = evaluator.score(here, views=("plain",))
+    model.temperature = fitted_temperature(before.logits["plain"], torch.from_numpy(before.faces.labels))
+    result = evaluator.score(here)
     accuracies = {view: scores.accuracy for view, scores in result.scores.items()}
-    run.trained.model.cpu()
+    model.cpu()
     save_weights(run, file, {"split": "val", "pictures": result.scores["plain"].count, "accuracy": accuracies})
     say(f"{file}: {file.stat().st_size / 1e6:.1f} MB, {100 * accuracies['plain']:.2f} % on the validation split")
+    errors = " to ".join(f"{scored.scores['plain'].ece:.3f}" for scored in (before, result))
+    say(f"Calibrated with a temperature of {model.temperature:.3f}: calibration error from {errors}")

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from itertools import count
@@ -90,6 +91,12 @@ def origin(run: TrainedRun) -> dict[str, Any]:
     return {"name": run.trained.name, "file": run.file.name, "sha256": sha256(run.file)}
 
 
+def temperature(run: TrainedRun) -> dict[str, float]:
+    """Return what a report says of a calibrated network, nothing of another."""
+    found = run.trained.model.temperature
+    return {} if found == 1.0 else {"temperature": round(found, 4)}
+
+
 def warn_of_other_data(key: str, run: TrainedRun, data: Mapping[str, Any]) -> None:
     """Warn if a trained network learned from other data than these, which `FaceDataModule.record` describes."""
     learned = run.record.get("data")
@@ -150,6 +157,7 @@ def save_weights(run: TrainedRun, path: Path, measured: Mapping[str, Any]) -> No
         "config": asdict(run.config),
         "classes": list(run.trained.classes),
         "epoch": run.trained.epoch,
+        "temperature": run.trained.model.temperature,
         "record": _without_paths(run),
         "measured": dict(measured),
     }
@@ -225,11 +233,19 @@ def _open_weights(path: Path) -> TrainedRun:
         model = rebuild_model(plain_model(config.model, len(classes), config.trainer.channels_last))
         with safe_open(path, "pt") as file:
             model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118  # no dict
+        model.temperature = _temperature(content)
         trained = Trained(model.eval(), config.model.name, classes, int(content["epoch"]))
         record = dict(content["record"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise FerError(f"run: '{path}' does not fit the network it names ({first_line(error)})") from error
     return TrainedRun(config, trained, record, [], _reports(path), path)
+
+
+def _temperature(content: Mapping[str, Any]) -> float:
+    found = float(content.get("temperature", 1.0))  # older files have none
+    if not 0 < found < math.inf:
+        raise ValueError(f"its temperature is {found}")
+    return found
 
 
 def _reports(path: Path) -> Path:

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from fer.errors import FerError
+from fer.evaluation import Evaluator
 from fer.labels import EMOTIONS
 from fer.weights import KEY, halved, measured, open_run, save_weights
 from tests.conftest import ROOT, Sweep, call, refused, run_of
@@ -73,6 +74,50 @@ def test_an_evaluation_repeats_the_accuracy_that_the_file_records(file: Path, ti
         "flip": found["flip"]["accuracy"],
         "ten": found["ten"]["accuracy"],
     }
+
+
+def test_the_file_is_calibrated_on_validation(file: Path, tiny_sweep: Sweep, tiny_folder: Path) -> None:
+    assert open_run(run_of(tiny_sweep, "cnn10")).trained.model.temperature == 1.0
+    evaluator = Evaluator("val", data_root=str(tiny_folder), faces=False)
+    run = open_run(file)
+    found = evaluator.score(run).scores["plain"]
+    assert run.trained.model.temperature != 1.0
+    told = json.loads(evaluator.evaluate(file).report.with_name("metrics.json").read_text())
+    assert told["temperature"] == pytest.approx(run.trained.model.temperature, abs=1e-4)
+    run.trained.model.temperature = 1.0
+    raw = evaluator.score(run).scores["plain"]
+    assert found.loss < raw.loss
+    assert found.accuracy == raw.accuracy
+
+
+def test_a_file_that_is_exported_again_stays_the_same(file: Path, tiny_folder: Path) -> None:
+    again = Path("again.safetensors").absolute()
+    command = [sys.executable, "-m", "fer.export", f"run={file}", f"file={again}", f"data_root={tiny_folder}"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert told.returncode == 0, told.stderr
+    assert "Calibrated with a temperature of " in told.stdout
+    assert again.read_bytes() == file.read_bytes()
+
+
+def content_of(file: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    with safe_open(file, "pt") as source:
+        tensors = {name: source.get_tensor(name) for name in source.keys()}  # noqa: SIM118  # no dict
+        return json.loads(source.metadata()[KEY]), tensors
+
+
+def test_a_file_without_a_temperature_has_one_of_1(file: Path) -> None:
+    content, tensors = content_of(file)
+    del content["temperature"]
+    save_file(tensors, "older.safetensors", {KEY: json.dumps(content)})
+    assert open_run(Path("older.safetensors")).trained.model.temperature == 1.0
+
+
+@pytest.mark.parametrize("temperature", [0, -1, "NaN", None])
+def test_a_temperature_that_is_none_is_refused(file: Path, temperature: object) -> None:
+    content, tensors = content_of(file)
+    save_file(tensors, "bad.safetensors", {KEY: json.dumps({**content, "temperature": temperature})})
+    with pytest.raises(FerError, match=r"bad\.safetensors.*does not fit"):
+        open_run(Path("bad.safetensors"))
 
 
 def test_a_folder_of_files_is_evaluated_like_one_of_runs(file: Path, tiny_folder: Path) -> None:
@@ -137,9 +182,7 @@ HIDDEN = '\\${oc.create:\\${oc.decode:"{_tar\\${oc.decode:get_}: os.getpid}"}}'
     ],
 )
 def test_a_file_that_would_run_something_else_is_not_opened(file: Path, network: dict[str, Any]) -> None:
-    with safe_open(file, "pt") as source:
-        content = json.loads(source.metadata()[KEY])
-        tensors = {name: source.get_tensor(name) for name in source.keys()}  # noqa: SIM118  # no dict
+    content, tensors = content_of(file)
     content["config"]["model"]["network"] = network
     save_file(tensors, "bad.safetensors", {KEY: json.dumps(content)})
     with pytest.raises(FerError, match=r"bad\.safetensors.*(something else|not here)"):

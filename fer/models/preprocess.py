@@ -74,6 +74,10 @@ class FaceModel(nn.Module):
         preprocess: The first layer.
         network: Maps float (N, channels, size, size) to logits (N, C).
         channels_last: Hold activations as NHWC, which convolutions on CPUs and tensor cores prefer.
+
+    Attributes:
+        temperature: What the network's logits are divided by; 1 unless the network was calibrated, see
+            `fer.temperature`.
     """
 
     def __init__(self, preprocess: Preprocess, network: nn.Module, channels_last: bool = True) -> None:
@@ -82,6 +86,7 @@ class FaceModel(nn.Module):
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.network = network.to(memory_format=self.memory_format)
         self.memo: Memo | None = None
+        self.temperature = 1.0
 
     def remember(self) -> None:
         """Compute what is frozen only once per face from now on, if the network says for how many faces."""
@@ -102,7 +107,7 @@ class FaceModel(nn.Module):
         else:
             frozen = self.network.pooled
             logits = self.network.classified(self.memo(faces, lambda faces: frozen(self._pixels(faces))))
-        return logits
+        return logits if self.temperature == 1.0 else logits / self.temperature
 
     def _pixels(self, faces: Tensor) -> Tensor:
         pixels: Tensor = self.preprocess(faces)
