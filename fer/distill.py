@@ -107,6 +107,8 @@ def open_teacher(config: DistillConfig, classes: Sequence[str], data: Mapping[st
                 f"{', '.join(classes)}; a teacher needs the same classes in the same order"
             )
         warn_of_other_data("distill.teacher", run, data)
+        # a run's folder and the calibrated file that was exported from it teach the same
+        run.trained.model.temperature = 1.0
     if not opened:
         return None
     runs = [opened[path] for path in config.teachers]  # one that is named several times is asked more often

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from itertools import count
@@ -22,6 +21,7 @@ from fer.config import TrainConfig, checked
 from fer.errors import FerError, first_line
 from fer.files import sha256, write_whole
 from fer.runs import EXCLUDED, read_environment, read_metrics, repeatable_config
+from fer.temperature import CANDIDATES
 
 log = logging.getLogger(__name__)
 
@@ -236,14 +236,14 @@ def _open_weights(path: Path) -> TrainedRun:
         model.temperature = _temperature(content)
         trained = Trained(model.eval(), config.model.name, classes, int(content["epoch"]))
         record = dict(content["record"])
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
         raise FerError(f"run: '{path}' does not fit the network it names ({first_line(error)})") from error
     return TrainedRun(config, trained, record, [], _reports(path), path)
 
 
 def _temperature(content: Mapping[str, Any]) -> float:
     found = float(content.get("temperature", 1.0))  # older files have none
-    if not 0 < found < math.inf:
+    if not CANDIDATES[0] <= found <= CANDIDATES[-1]:
         raise ValueError(f"its temperature is {found}")
     return found
 

@@ -159,6 +159,19 @@ def test_a_run_goes_on_with_its_own_teacher_alone(tiny_sweep: Sweep, tiny_folder
     refused(call("train.py", f"resume={folder}"), "distill.teacher: ", "put that back")
 
 
+def test_a_calibrated_file_teaches_what_its_run_teaches(tiny_sweep: Sweep) -> None:
+    run = halved(open_run(run_of(tiny_sweep, "cnn10")))
+    said = []
+    for name, temperature in (("raw", 1.0), ("calibrated", 0.5)):
+        run.trained.model.temperature = temperature
+        save_weights(run, Path(f"{name}.safetensors"), {})
+        assert open_run(Path(f"{name}.safetensors")).trained.model.temperature == temperature
+        teacher = open_teacher(DistillConfig(f"{name}.safetensors"), EMOTIONS, {"digest": "", "exclude": None})
+        assert teacher is not None
+        said.append(teacher.opinion(faces(2)))
+    assert torch.equal(*said)
+
+
 def test_a_teacher_of_other_data_is_told_of(tiny_sweep: Sweep, caplog: pytest.LogCaptureFixture) -> None:
     config = DistillConfig(str(run_of(tiny_sweep, "cnn10")))
     with caplog.at_level(logging.WARNING):

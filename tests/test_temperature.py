@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fer.temperature import CANDIDATES, fitted_temperature
+from fer.temperature import fitted_temperature
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
@@ -22,7 +22,7 @@ def test_no_other_temperature_is_better() -> None:
     assert all(best < F.cross_entropy(logits / (found * factor), labels) for factor in (0.9, 0.97, 1.03, 1.1))
 
 
-def test_a_handful_of_pictures_asks_for_no_impossible_temperature() -> None:
+def test_a_handful_of_pictures_says_nothing_of_the_temperature() -> None:
     logits, labels = torch.eye(3), torch.arange(3)
-    assert fitted_temperature(logits, labels) == pytest.approx(CANDIDATES[0])
-    assert fitted_temperature(-logits, labels) == pytest.approx(CANDIDATES[-1])
+    assert fitted_temperature(logits, labels) == 1.0
+    assert fitted_temperature(-logits, labels) == 1.0

@@ -112,7 +112,7 @@ def test_a_file_without_a_temperature_has_one_of_1(file: Path) -> None:
     assert open_run(Path("older.safetensors")).trained.model.temperature == 1.0
 
 
-@pytest.mark.parametrize("temperature", [0, -1, "NaN", None])
+@pytest.mark.parametrize("temperature", [0, -1, 1e-9, 10**400, "NaN", None])
 def test_a_temperature_that_is_none_is_refused(file: Path, temperature: object) -> None:
     content, tensors = content_of(file)
     save_file(tensors, "bad.safetensors", {KEY: json.dumps({**content, "temperature": temperature})})
