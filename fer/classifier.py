@@ -125,6 +125,9 @@ class EmotionClassifier(L.LightningModule):
         self.sums = torch.tensor(checkpoint["sums"])
         loops = checkpoint["loops"]["fit_loop"]
         epoch, batches = loops["epoch_progress"]["current"], loops["epoch_loop.batch_progress"]
+        if batches["current"]["ready"] > batches["current"]["started"]:
+            # stopped between two batches: Lightning takes the checkpoint for one from within a step, and counts that
+            loops["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
         trained = batches["is_last_batch"] and batches["current"]["completed"] == batches["current"]["ready"]
         if trained and epoch["processed"] < epoch["started"]:
             for part in ("total", "current"):

@@ -12,6 +12,7 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fer.callbacks.checkpoint import RunCheckpoint, WholeCheckpoints
 from fer.experiment import InterruptedRunError
@@ -60,6 +61,14 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(tiny_folder: Path, step: in
         whole[key] for key in ("epochs", "best_epoch", "train", "val", "test")
     ]
     assert not Path("stopped").exists()
+    assert validated("moved") == validated("whole")
+
+
+def validated(run: str) -> list[tuple[int, float]]:
+    """Return the steps at which TensorBoard shows a run's validation accuracy, and the values there."""
+    events = EventAccumulator(run)
+    events.Reload()
+    return [(event.step, event.value) for event in events.Scalars("val/acc")]
 
 
 def test_a_moved_run_keeps_its_best_checkpoint(tiny_folder: Path) -> None:

@@ -106,7 +106,7 @@ def _each(faces: Faces) -> "zip[tuple[int, str]]":
 def _missing(faces: Faces, config: Oversampling) -> dict[int, int]:
     """Return how many copies each chosen class needs; a class without any picture has none to copy."""
     counts = faces.counts()
-    chosen = counts < counts.mean()
+    chosen = counts < counts[counts > 0].mean()  # a class that the data lack must not lower the mean
     if config.classes != "auto":
         chosen = np.array([name in config.classes for name in faces.classes])
     missing = {}

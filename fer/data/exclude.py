@@ -75,7 +75,8 @@ def excluded(faces: Faces, path: Path, filtered: bool = False) -> Faces:
         if SPLITS[faces.splits[row]] != "train":
             raise FerError(
                 f"data.exclude: '{path}' names '{name}', which is in the {SPLITS[faces.splits[row]]} split; only "
-                "training pictures can be left out"
+                "training pictures can be left out (drawn splits: audit with the training's data.split_seed and "
+                "data.val_fraction)"
             )
         dropped[row] = True
     return faces.take(np.flatnonzero(~dropped))

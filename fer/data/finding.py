@@ -31,7 +31,7 @@ _LOOKED_FOR = (
     f"train/<class>/ and test/<class>/, <class>/, {', '.join(TABLES)}, train.csv and test.csv, RAF-DB's {LIST}, "
     f"AffectNet's train_set and val_set, or one archive ({' '.join(SUFFIXES)})"
 )
-_GET_IT = "download FER2013 (msambare/fer2013) from Kaggle and unpack it there"
+_GET_IT = "correct the path or, for FER2013, download it (msambare/fer2013) from Kaggle and unpack it there"
 
 
 @dataclass(frozen=True)

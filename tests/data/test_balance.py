@@ -76,6 +76,14 @@ def test_auto_fills_every_class_below_the_mean(faces: Faces, tmp_path: Path) -> 
     assert np.all(after[~below] == before[~below])
 
 
+def test_auto_takes_the_mean_of_the_classes_that_are_there(faces: Faces, tmp_path: Path) -> None:
+    """Three classes of 4, 7 and 12 pictures: their mean is between 7 and 8, that of all seven below 4."""
+    rows = [np.flatnonzero(faces.labels == label)[:count] for label, count in ((0, 4), (3, 7), (4, 12))]
+    some = faces.take(np.concatenate(rows))
+    after = load_oversampled(oversample(some, Oversampling(classes="auto"), tmp_path), some).counts()
+    assert after.tolist() == [12, 0, 0, 12, 12, 0, 0]
+
+
 def test_a_class_without_pictures_is_left_out(faces: Faces, tmp_path: Path) -> None:
     some = faces.take(np.flatnonzero(faces.labels != SAD))
     assert load_oversampled(oversample(some, CONFIG, tmp_path), some).counts()[SAD] == 0
