@@ -23,7 +23,7 @@ from fer.errors import FerError
 
 __all__ = ["Oversampling", "load_oversampled", "oversample"]
 
-FORMAT = 1
+FORMAT = 2
 """Increase this whenever the same configuration and faces would give a different folder."""
 
 _FORGOTTEN = 600  # seconds; a living writer adds a picture every millisecond or so
