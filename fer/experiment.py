@@ -177,7 +177,8 @@ class Experiment:
         leading = self.trainer.is_global_zero
         record = self._record() if leading else {}
         self._fit()
-        figures = self._evaluate()
+        with self._interruptible():
+            figures = self._evaluate()
         if not leading:
             return {}
         metrics = self._metrics(figures, record)
@@ -229,10 +230,10 @@ class Experiment:
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
-        """Turn Lightning's answer to Ctrl-C, an exit, into an error that says how to go on."""
+        """Turn Ctrl-C, and Lightning's answer to it, an exit, into an error that says how to go on."""
         try:
             yield
-        except SystemExit as stop:
+        except (SystemExit, KeyboardInterrupt) as stop:
             raise self._interruption() from stop
 
     def _interruption(self) -> InterruptedRunError:
@@ -248,9 +249,8 @@ class Experiment:
         self.classifier.load_state_dict(best["state_dict"])
         self.best_epoch = int(best["epoch"]) + 1
         options: Any = {"datamodule": self.data, "verbose": False}
-        with self._interruptible():
-            val = self.trainer.validate(self.classifier, **options)[0]
-            return {**val, **(self.trainer.test(self.classifier, **options)[0] if self.config.trainer.test else {})}
+        val = self.trainer.validate(self.classifier, **options)[0]
+        return {**val, **(self.trainer.test(self.classifier, **options)[0] if self.config.trainer.test else {})}
 
     def _metrics(self, figures: dict[str, float], record: dict[str, Any]) -> dict[str, Any]:
         row = next(row for row in self.history.rows if row["epoch"] == self.best_epoch)

@@ -1,6 +1,7 @@
 """The folder of a run: its configuration, its record, and its results."""
 
 import json
+import logging
 import os
 import platform
 import subprocess
@@ -22,6 +23,8 @@ from fer.config import TrainConfig
 from fer.device import hardware
 from fer.errors import FerError, first_line
 from fer.files import write_whole
+
+log = logging.getLogger(__name__)
 
 PACKAGES = (
     "fer-lightning",
@@ -106,6 +109,10 @@ def read_config(folder: Path) -> DictConfig:
         FerError: If the folder holds no run, or its configuration cannot be read.
     """
     path = folder / "config.yaml"
+    if folder.is_file():
+        raise FerError(f"'{folder}' is neither a run's folder nor a file of weights (.safetensors)")
+    if not folder.exists():
+        raise FerError(f"'{folder}' does not exist; give a run's folder, or a file of weights (.safetensors)")
     if not path.is_file():
         raise FerError(f"'{folder}' is no run's folder: it holds no config.yaml")
     try:
@@ -153,7 +160,8 @@ def check_data(run: Path, record: Mapping[str, Any], digest: str, source: str) -
 def find_runs(folder: Path) -> list[Path]:
     """Return the folders of the runs in `folder`, or `folder` itself where it is one or a file of weights.
 
-    For a folder that holds files of weights but no runs, return those files.
+    For a folder that holds files of weights but no runs, return those files. Runs that have no network yet, because
+    they have only just begun or were stopped before their first epoch was done, are passed over.
 
     Raises:
         FerError: If there are none.
@@ -164,7 +172,12 @@ def find_runs(folder: Path) -> list[Path]:
         raise FerError(f"run: there is no folder '{folder}'")
     if (folder / "config.yaml").is_file():
         return [folder]
-    runs = sorted(path.parent for path in folder.glob("**/config.yaml")) or sorted(folder.glob("*.safetensors"))
+    begun = sorted(path.parent for path in folder.glob("**/config.yaml"))
+    runs = [run for run in begun if (run / "best.ckpt").is_file() or read_metrics(run)]  # or failed, which is told
+    for run in begun:
+        if run not in runs:
+            log.warning("%s holds no trained network yet and is passed over.", run)
+    runs = runs or sorted(folder.glob("*.safetensors"))
     if not runs:
         raise FerError(f"run: '{folder}' holds no run (a folder with config.yaml and best.ckpt) and no weights")
     return runs

@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 import torch
+import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
@@ -133,7 +134,7 @@ def test_the_graph_holds_the_convolutions(run: Path) -> None:
     assert sum(node.op == "aten::_convolution" for node in graph.node) == 9
 
 
-def test_hparams_carry_the_final_figures(events: EventAccumulator) -> None:
+def test_hparams_carry_the_final_figures(events: EventAccumulator, run: Path) -> None:
     start = plugin_data_pb2.HParamsPluginData.FromString(
         events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
     )
@@ -142,3 +143,5 @@ def test_hparams_carry_the_final_figures(events: EventAccumulator) -> None:
     assert hparams["optim.lr"].number_value == pytest.approx(0.1)
     final = {tag for tag in events.Tags()["scalars"] if tag.startswith("final/")}
     assert {"final/train_acc", "final/val_acc", "final/test_acc", "final/val_loss"} <= final
+    kept = yaml.safe_load((run / "hparams.yaml").read_text())
+    assert (kept["model"], kept["optim.lr"]) == ("cnn10", 0.1)

@@ -182,7 +182,7 @@ def test_a_teacher_of_other_data_is_told_of(tiny_sweep: Sweep, caplog: pytest.Lo
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["distill.teacher=nowhere"], ["distill.teacher: ", "nowhere' is no run's folder"]),
+        (["distill.teacher=nowhere"], ["distill.teacher: ", "nowhere' does not exist; give a run's folder"]),
         (["distill.teacher=no.safetensors"], ["distill.teacher: there is no file", "no.safetensors"]),
         (["distill.teacher=true"], ["distill.teacher: 'True' is no path"]),
         (["distill.teacher=x", "distill.share=2"], ["distill.share: 2.0 is out of range"]),

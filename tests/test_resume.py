@@ -212,6 +212,20 @@ def test_a_stop_behind_the_last_batch_spares_the_test(tiny_folder: Path) -> None
     assert_same(weights("whole"), weights("stopped"))
 
 
+def test_a_stop_between_the_last_epoch_and_the_test_says_how_to_go_on(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = experiment(composed(*SMALL), tiny_folder, "stopped")
+
+    def press(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(InterruptedRunError, match="Everything so far lies in"):
+        patched.setattr("fer.experiment.read_checkpoint", press)
+        stopped.run()
+    assert experiment(composed(*SMALL), tiny_folder, "stopped", resume=True).run()["status"] == "finished"
+
+
 def test_a_run_that_lost_its_best_checkpoint_is_not_resumed(tiny_sweep: Sweep) -> None:
     shutil.copytree(run_of(tiny_sweep, "cnn10"), "run")
     for name in ("metrics.json", "best.ckpt"):

@@ -110,6 +110,18 @@ def test_one_spoilt_run_does_not_keep_the_others(tiny_sweep: Sweep) -> None:
     assert "Traceback" not in told.err
 
 
+def test_a_run_that_has_no_network_yet_is_passed_over(tiny_sweep: Sweep, caplog: pytest.LogCaptureFixture) -> None:
+    shutil.copytree(run_of(tiny_sweep, "cnn10"), "sweep/cnn10")
+    Path("sweep/begun").mkdir()
+    shutil.copy("sweep/cnn10/config.yaml", "sweep/begun")
+    told = call("evaluate.py", "run=sweep")
+    assert told.status == 0
+    assert "sweep/begun holds no trained network yet and is passed over" in caplog.text
+    assert Path("sweep/cnn10/evaluation/test/report.html").is_file()
+    shutil.rmtree("sweep/cnn10")
+    refused(call("evaluate.py", "run=sweep"), "'sweep' holds no run")
+
+
 @pytest.mark.parametrize("figures", ["loss\n1\n", "epoch,val/acc\n1,0.5,7\n", "epoch\nx\n"])
 def test_a_spoilt_history_is_named(tiny_sweep: Sweep, figures: str) -> None:
     shutil.copytree(run_of(tiny_sweep, "cnn10"), "run")

@@ -5,6 +5,7 @@ import logging
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
@@ -162,3 +163,6 @@ def log_hparams(logger: TensorBoardLogger, config: TrainConfig, metrics: Mapping
         for name, value in (metrics[split] or {}).items()
     }
     logger.log_hyperparams(chosen, final, step=metrics["epochs"])
+    # Lightning writes this file at its first save, when it has nothing for it yet, and never again
+    Path(logger.log_dir, logger.NAME_HPARAMS_FILE).unlink(missing_ok=True)
+    logger.save()

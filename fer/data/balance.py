@@ -16,18 +16,41 @@ import numpy as np
 
 from fer.data.copies import Oversampling, plan, redraw
 from fer.data.faces import SPLITS, Faces, Targets
+from fer.data.folders import has_split_folders
 from fer.data.manifest import SUMMARY, Row, check_files, damaged, read_rows, read_summary, write_rows
 from fer.data.pictures import with_progress
 from fer.data.rows import blank
+from fer.data.trees import FolderTree
 from fer.errors import FerError
 
-__all__ = ["Oversampling", "load_oversampled", "oversample"]
+__all__ = ["Oversampling", "check_apart", "load_oversampled", "oversample"]
 
 FORMAT = 2
 """Increase this whenever the same configuration and faces would give a different folder."""
 
 _FORGOTTEN = 600  # seconds; a living writer adds a picture every millisecond or so
 _HEX = "[0-9a-f]"
+
+
+def check_apart(copies: Path, root: str | None) -> None:
+    """Check that a folder for copies would not be read as a class of the data that it is made from.
+
+    Args:
+        copies: The folder for copies.
+        root: Where the data lie, if anywhere. Beside their folders `train` and `test`, copies do no harm.
+
+    Raises:
+        FerError: If it would be.
+    """
+    data = None if root is None else Path(root).expanduser().resolve()
+    place = copies.expanduser().resolve()
+    if data is None or not place.is_relative_to(data):
+        return
+    if place.parent != data or not has_split_folders(FolderTree(data), ""):
+        raise FerError(
+            f"data.oversample.folder: {copies} lies within the data themselves ({root}), where its copies would be "
+            "taken for pictures; choose a folder elsewhere"
+        )
 
 
 def oversample(faces: Faces, config: Oversampling, root: Path) -> Path:

@@ -93,7 +93,9 @@ def check_learnable(faces: Faces) -> None:
     counts = _by_split(faces.labels, faces.splits, faces.classes)
     for split in SPLITS:
         if not counts[split].any():
-            raise FerError(f"{faces.source} has no {'training' if split == 'train' else split} picture; put some there")
+            drawn = "" if split == "train" else ", or, where splits are drawn, at least three of each class"
+            kind = "training" if split == "train" else split
+            raise FerError(f"{faces.source} has no {kind} picture; put some there{drawn}")
     unlearnt = [
         name
         for name, some, every in zip(faces.classes, counts["train"], faces.counts(), strict=True)

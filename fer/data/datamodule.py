@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from fer.config import DataConfig
 from fer.data.augment import Augmenter, augmented_classes, check_transforms
-from fer.data.balance import Oversampling, load_oversampled, oversample
+from fer.data.balance import Oversampling, check_apart, load_oversampled, oversample
 from fer.data.batches import Batch, EpochBatches, FaceDataset, keep, sent
 from fer.data.classes import check_learnable
 from fer.data.exclude import excluded
@@ -127,7 +127,9 @@ class FaceDataModule(L.LightningDataModule):
         self.read()
         if self.config.oversample.enabled:
             train = self.all_faces.split("train")
-            self._folder = oversample(train, self._oversampling(), Path(self.config.oversample.folder))
+            folder = Path(self.config.oversample.folder)
+            check_apart(folder, self.config.root)
+            self._folder = oversample(train, self._oversampling(), folder)
 
     def _oversampling(self) -> Oversampling:
         config = self.config.oversample

@@ -9,7 +9,7 @@ from fer.data.affectnet import has_affectnet
 from fer.data.archives import SUFFIXES, is_archive
 from fer.data.classes import map_hint
 from fer.data.faces import SPLITS, Split
-from fer.data.folders import folders_of_pictures, has_class_folders, has_split_folders, split_named
+from fer.data.folders import folders_of_pictures, has_class_folders, has_split_folders, passed_over, split_named
 from fer.data.options import ReadOptions
 from fer.data.raf_db import LIST, has_raf_db
 from fer.data.trees import FolderTree, Tree, join
@@ -42,7 +42,7 @@ class Found:
         form: What it is.
         path: Where it lies in its tree: the table or archive itself, or for all else the folder that holds it.
         tables: The tables to read, each with its split; None for a table whose rows name their own.
-        ignored: A sentence on other data beside it, which is not read.
+        ignored: Sentences on other data beside it, which is not read.
     """
 
     form: Form
@@ -90,12 +90,18 @@ def choose_found(tree: Tree, options: ReadOptions) -> Found:
     best, *rest = sorted(everything, key=_rank)
     if best.form == "archive" and any(other.path.count("/") == best.path.count("/") for other in rest):
         names = ", ".join(other.path for other in everything)
-        raise FerError(f"{tree.where('')} holds several archives ({names}); name the one to read")
+        raise FerError(
+            f"{tree.where('')} holds several archives ({names}); name the one to read, or unpack those that belong "
+            "together"
+        )
+    if best.form in ("folders", "classes"):
+        best = replace(best, ignored=passed_over(tree, best.path))
     if not rest:
         return best
     names = ", ".join(other.path if other.form in ("table", "archive") else other.title() for other in rest)
     verb = "was" if best.form in ("table", "archive", "raf-db") else "were"
-    return replace(best, ignored=(f"Of what lies there, only {best.title()} {verb} read; ignored: {names}.",))
+    note = f"Of what lies there, only {best.title()} {verb} read; ignored: {names}."
+    return replace(best, ignored=(note, *best.ignored))
 
 
 def _strange(tree: Tree, options: ReadOptions) -> Found:

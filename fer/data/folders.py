@@ -62,6 +62,27 @@ def _holds_pictures(tree: Tree, at: str) -> bool:
     return bool(files) and not tree.folders(at) and all(name.lower().endswith(_ENDINGS) for name in files)
 
 
+def passed_over(tree: Tree, at: str) -> tuple[str, ...]:
+    """Return sentences on what lies beside the class folders and is not read: folders of no split, loose pictures.
+
+    Args:
+        tree: Where to look.
+        at: The folder that holds `train` and `test`, or the classes.
+    """
+    splits = [name for name in tree.folders(at) if split_named(name)] if has_split_folders(tree, at) else []
+    others = [name for name in tree.folders(at) if splits and name not in splits]
+    notes = []
+    if others:
+        notes.append(f"Folders that name no split (train, val, test) were not read: {', '.join(others[:10])}.")
+    for place in (at, *(join(at, name) for name in splits)):
+        loose = [name for name in tree.files(place) if name.lower().endswith(_ENDINGS)]
+        if loose:
+            notes.append(
+                f"Pictures in no class folder were not read: {len(loose):,} in {tree.where(place)}, such as {loose[0]}."
+            )
+    return tuple(notes)
+
+
 def list_split_folders(tree: Tree, at: str, options: ReadOptions) -> Listing:
     """List the picture files below `train/<class>/` and `test/<class>/`, sorted by path, without reading them.
 

@@ -76,7 +76,8 @@ def decode(data: bytes, where: str, size: int) -> Decoded:
         size: Height and width wanted.
 
     Raises:
-        FerError: If the bytes are no picture, or one that is damaged, truncated or absurdly large.
+        FerError: If the bytes are no picture in one of the `FORMATS`, or one that is damaged, truncated or absurdly
+            large.
     """
     try:
         with warnings.catch_warnings():
@@ -88,14 +89,20 @@ def decode(data: bytes, where: str, size: int) -> Decoded:
                 if width * height > MAX_PIXELS:
                     raise Image.DecompressionBombError
                 if width * height > max(_SMALL, _MAX_DENSITY * len(data)):
-                    raise ValueError(f"{width}x{height} pixels cannot come from {len(data):,} bytes")
+                    raise FerError(
+                        f"{where} claims to hold {width}x{height} pixels in {len(data):,} bytes, as no photograph "
+                        f"does; remove it, or save it with at most {_SMALL:,} pixels"
+                    )
                 grey = _grey(_upright(picture))
                 grey.load()
     except UnidentifiedImageError:
-        raise FerError(f"{where} is no picture (JPEG, PNG, BMP, WebP …); remove it") from None
+        readable = ", ".join(FORMATS)
+        raise FerError(f"{where} is no picture that can be read ({readable}); convert or remove it") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise FerError(f"{where} has more than {MAX_PIXELS:,} pixels, too many for a face; remove it") from None
-    except MemoryError:  # no fault of the picture's
+        raise FerError(
+            f"{where} has more than {MAX_PIXELS:,} pixels, too many for a face; make it smaller or remove it"
+        ) from None
+    except (FerError, MemoryError):  # the latter is no fault of the picture's
         raise
     except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
         raise FerError(f"{where} is damaged ({one_line(error)}); replace or remove it") from error

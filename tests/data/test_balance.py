@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fer.data import balance
-from fer.data.balance import Oversampling, load_oversampled, oversample
+from fer.data.balance import Oversampling, check_apart, load_oversampled, oversample
 from fer.data.copies import redraw
 from fer.data.faces import Faces
 from fer.data.manifest import Change
@@ -182,3 +182,17 @@ def test_other_versions_of_what_draws_the_copies_get_a_folder_of_their_own(
     other = oversample(faces, CONFIG, finished.parent)
     assert other != finished
     assert json.loads((other / "manifest.json").read_text())["versions"] == {"opencv": "0"}
+
+
+def test_copies_may_not_be_written_among_the_pictures_that_they_copy(tmp_path: Path) -> None:
+    (tmp_path / "data" / "train").mkdir(parents=True)
+    root = str(tmp_path / "data")
+    check_apart(tmp_path / "fer_aug_dataset", root)
+    check_apart(tmp_path / "data" / "fer_aug_dataset", root)  # beside train/, where no layout looks
+    check_apart(tmp_path / "data", None)
+    for inside in ("data", "data/train/fer_aug_dataset"):
+        with pytest.raises(FerError, match=r"data\.oversample\.folder: .* within the data themselves"):
+            check_apart(tmp_path / inside, root)
+    (tmp_path / "data" / "train").rename(tmp_path / "data" / "sad")
+    with pytest.raises(FerError, match="choose a folder elsewhere"):
+        check_apart(tmp_path / "data" / "fer_aug_dataset", root)

@@ -106,7 +106,7 @@ def claims(kind: str, side: int) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "JPEG", "PPM"])
-@pytest.mark.parametrize(("side", "said"), [(60_000, "more than 40,000,000 pixels"), (6000, "6000x6000 pixels cannot")])
+@pytest.mark.parametrize(("side", "said"), [(60_000, "more than 40,000,000 pixels"), (6000, "6000x6000 pixels in")])
 def test_absurd_sizes_are_refused_before_decoding(
     kind: str, side: int, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

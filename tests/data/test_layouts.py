@@ -42,8 +42,10 @@ def test_the_other_kaggle_release(tmp_path: Path) -> None:
     assert counts(faces) == [[3] * 7, [1] * 7, [4] * 7]
     assert faces.source == f"Split folders in {tmp_path}"
     assert all(origin.startswith("images/validation/") for origin in faces.split("test").origins)
-    assert "the folder 'validation' is it" in faces.notes[0]
-    assert "held out for validation" in faces.notes[1]
+    twice, *of_splits = faces.notes
+    assert twice == "Folders that name no split (train, val, test) were not read: images."
+    assert "the folder 'validation' is it" in of_splits[0]
+    assert "held out for validation" in of_splits[1]
 
 
 def test_names_that_gainsay_their_folders_decide_and_are_told_of(tmp_path: Path) -> None:
@@ -244,3 +246,9 @@ def test_archives_of_a_layout_give_the_same_faces(write: Callable[[Path], Path],
         assert faces.digest() == expected.digest()
         assert faces.notes == expected.notes
         assert f"packed in {packed.name}" in faces.source
+
+
+def test_too_few_pictures_to_draw_splits_from_are_told_how_many_it_takes(tmp_path: Path) -> None:
+    write_classes(tmp_path, EMOTIONS, count=2)
+
+    assert "has no val picture; put some there, or, where splits are drawn, at least three" in refusal(tmp_path)

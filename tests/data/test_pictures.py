@@ -98,3 +98,19 @@ def test_a_grey_map_of_16_bits_is_read_like_one_of_8() -> None:
     face = np.random.default_rng(0).integers(0, 256, (48, 48), np.uint8)
     deep = b"P5 48 48 65535\n" + (face.astype(">u2") * 257).tobytes()
     assert np.array_equal(decode(deep, "deep.pgm", 48).image, face)
+
+
+def test_a_large_and_nearly_empty_picture_is_told_from_a_damaged_one() -> None:
+    data = io.BytesIO()
+    Image.new("L", (3000, 3000)).save(data, "PNG")
+    with pytest.raises(FerError, match=r"blank\.png claims to hold 3000x3000 pixels .* at most 1,000,000 pixels"):
+        decode(data.getvalue(), "blank.png", 48)
+
+
+def test_a_format_that_is_not_read_is_to_be_converted() -> None:
+    data = io.BytesIO()
+    Image.new("L", (48, 48)).save(data, "PCX")
+    with pytest.raises(
+        FerError, match=r"face\.pcx is no picture that can be read \(JPEG, PNG, .*\); convert or remove it"
+    ):
+        decode(data.getvalue(), "face.pcx", 48)

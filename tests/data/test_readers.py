@@ -12,7 +12,7 @@ from fer.data.faces import SPLITS, Faces
 from fer.data.options import ReadOptions
 from fer.data.readers import read_faces
 from fer.labels import EMOTIONS
-from tests.data.layouts import draw_rows, pack_tar, pack_zip, write_folders, write_table
+from tests.data.layouts import draw_rows, pack_tar, pack_zip, write_classes, write_folders, write_table
 
 
 def _folders(root: Path) -> Path:
@@ -214,3 +214,24 @@ def test_litter_is_ignored_silently(tmp_path: Path) -> None:
     (tmp_path / "train" / ".ipynb_checkpoints").mkdir()
 
     assert read_faces(tmp_path).digest() == _expected_digest()
+
+
+def test_what_lies_beside_the_classes_is_told_of(tmp_path: Path) -> None:
+    write_folders(tmp_path)
+    digest = read_faces(tmp_path).digest()
+    (tmp_path / "dev" / "sad").mkdir(parents=True)
+    shutil.copy(next((tmp_path / "train" / "sad").iterdir()), tmp_path / "train" / "loose.png")
+    (tmp_path / "train" / "readme.txt").write_text("no picture")
+    faces = read_faces(tmp_path)
+
+    assert faces.digest() == digest
+    of_folders, of_pictures = faces.notes
+    assert "name no split (train, val, test) were not read: dev." in of_folders
+    assert f"not read: 1 in {tmp_path / 'train'}, such as loose.png." in of_pictures
+
+
+def test_loose_pictures_beside_class_folders_are_told_of(tmp_path: Path) -> None:
+    write_classes(tmp_path, EMOTIONS)
+    shutil.copy(next((tmp_path / "sad").iterdir()), tmp_path / "0001.png")
+
+    assert f"not read: 1 in {tmp_path}, such as 0001.png." in read_faces(tmp_path).notes[0]
