@@ -40,7 +40,7 @@ def _check_numbers(config: TrainConfig) -> None:
         "optim.weight_decay": (config.optim.weight_decay, 0, float("inf")),
         "optim.momentum": (config.optim.momentum, 0, 0.9999),  # at 1 no step would ever be forgotten
         "optim.warmup_epochs": (config.optim.warmup_epochs, 0, float("inf")),
-        "optim.label_smoothing": (config.optim.label_smoothing, 0, 1),
+        "optim.label_smoothing": (config.optim.label_smoothing, 0, 0.99),  # at 1 no label would be left
         "optim.mixup": (config.optim.mixup, 0.01, float("inf")),
         "optim.ema": (config.optim.ema, 0, 1),
         "distill.share": (config.distill.share, 0, 1),
@@ -48,6 +48,6 @@ def _check_numbers(config: TrainConfig) -> None:
         "trainer.patience": (config.trainer.patience, 1, float("inf")),
     }
     for key, (value, low, high) in ranges.items():
-        if value is not None and not low <= value <= high:
+        if value is not None and (not low <= value <= high or value == float("inf")):
             limit = f"of at least {low}" if high == float("inf") else f"from {low} to {high}"
             raise FerError(f"{key}: {value} is out of range; choose a number {limit}")

@@ -1,15 +1,20 @@
 """What a report shows of an evaluation: calibration, precision and recall, mistakes, Grad-CAM."""
 
+import logging
+
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from fer.data.faces import Faces
+from fer.errors import first_line
 from fer.explain import grad_cam
 from fer.figures import grad_cam_grid, mistakes, pr_curves, reliability
 from fer.models.preprocess import FaceModel
 from fer.scores import calibration
+
+log = logging.getLogger(__name__)
 
 Picture = tuple[str, str, Figure]
 """Title, caption and figure."""
@@ -50,7 +55,11 @@ def cams(model: FaceModel, faces: Faces, logits: Tensor, device: torch.device) -
     rows = np.concatenate([np.flatnonzero(faces.labels == label)[:2] for label in range(logits.shape[1])])
     some = faces.take(rows)
     predicted = logits[rows].argmax(1)
-    heat = grad_cam(model, layer, torch.from_numpy(some.images[:, None]).to(device), predicted.to(device))
+    try:
+        heat = grad_cam(model, layer, torch.from_numpy(some.images[:, None]).to(device), predicted.to(device))
+    except Exception as error:  # whatever a user's network may do: its scores are worth a report all the same
+        log.warning("The report shows no Grad-CAM: cam_layer gives no feature maps (%s).", first_line(error))
+        return []
     titles = [
         faces.classes[truth] + ("" if truth == guess else f" → {faces.classes[guess]}")
         for truth, guess in zip(some.labels, predicted.tolist(), strict=True)

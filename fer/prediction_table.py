@@ -45,7 +45,7 @@ def write_predictions(
                     guesses, rows = part.argmax(1).tolist(), part.tolist()
                     for row, (guess, shares) in enumerate(zip(guesses, rows, strict=True), start):
                         truth = [labels[row]] if labels is not None else []
-                        named = (f"{share:.4f}" for share in shares)
+                        named = (f"{share:.6f}" for share in shares)
                         writer.writerow([pictures[row], *truth, views, classes[guess], *named])
     except OSError as error:
         raise FerError(

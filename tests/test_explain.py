@@ -2,7 +2,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fer.data.sample import draw_faces
+from fer.diagrams import cams
 from fer.explain import grad_cam
+from fer.models.preprocess import FaceModel, Preprocess
 
 
 class Corner(nn.Module):
@@ -121,3 +124,23 @@ def test_a_layer_that_gives_no_maps_is_refused(model: Corner, faces: Tensor) -> 
     flat = nn.Flatten()
     with pytest.raises(ValueError, match="return maps"):
         grad_cam(nn.Sequential(Scale(), flat, nn.Linear(48 * 48, 7)), flat, faces)
+
+
+class Aside(nn.Module):
+    """Names a layer that has no part in its answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cam_layer = nn.Conv2d(1, 1, 1)
+        self.head = nn.Linear(48 * 48, 7)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(x.flatten(1))
+        return logits
+
+
+def test_a_report_goes_without_what_a_network_cannot_show(caplog: pytest.LogCaptureFixture) -> None:
+    model = FaceModel(Preprocess(48, 1, [0.5], [0.25]), Aside()).eval()
+    shown = draw_faces(train=14, val=7, test=7).split("test")
+    assert cams(model, shown, torch.zeros(len(shown), 7), torch.device("cpu")) == []
+    assert "The report shows no Grad-CAM: cam_layer gives no feature maps (the layer must run" in caplog.text
