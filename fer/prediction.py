@@ -1,7 +1,7 @@
 """A trained model's logits, for pictures as they are and averaged over test-time views."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -64,8 +64,9 @@ def predict(
 
     Returns:
         Float32 tensors (N, C) on the CPU: "plain" logits, and for "flip" and "ten" the logarithm of the mean of the
-        views' probabilities.
+        views' probabilities, divided by the model's temperature for them if it has any.
     """
+    temperatures: Mapping[str, float] = getattr(model, "view_temperatures", {})
     found: dict[str, list[Tensor]] = {view: [] for view in views}
     wanted = sorted({place for view in found for place in VIEWS[view]})
     with torch.inference_mode(), torch.autocast(device.type, low_precision, enabled=low_precision is not None):
@@ -74,5 +75,5 @@ def predict(
             seen = {place: model(pictures[place]).float().cpu() for place in wanted}
             for view, logits in found.items():
                 of_view = [seen[place] for place in VIEWS[view]]
-                logits.append(average(of_view) if len(of_view) > 1 else of_view[0])
+                logits.append(average(of_view) / temperatures.get(view, 1.0) if len(of_view) > 1 else of_view[0])
     return {view: torch.cat(logits) for view, logits in found.items()}

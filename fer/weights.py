@@ -93,8 +93,10 @@ def origin(run: TrainedRun) -> dict[str, Any]:
 
 def temperature(run: TrainedRun) -> dict[str, float]:
     """Return what a report says of a calibrated network, nothing of another."""
-    found = run.trained.model.temperature
-    return {} if found == 1.0 else {"temperature": round(found, 4)}
+    model = run.trained.model
+    found = {"temperature": model.temperature}
+    found |= {f"temperature, {view}": further for view, further in model.view_temperatures.items()}
+    return {name: round(value, 4) for name, value in found.items() if value != 1.0}
 
 
 def warn_of_other_data(key: str, run: TrainedRun, data: Mapping[str, Any]) -> None:
@@ -158,6 +160,7 @@ def save_weights(run: TrainedRun, path: Path, measured: Mapping[str, Any]) -> No
         "classes": list(run.trained.classes),
         "epoch": run.trained.epoch,
         "temperature": run.trained.model.temperature,
+        "view_temperatures": run.trained.model.view_temperatures,
         "record": _without_paths(run),
         "measured": dict(measured),
     }
@@ -233,7 +236,9 @@ def _open_weights(path: Path) -> TrainedRun:
         model = rebuild_model(plain_model(config.model, len(classes), config.trainer.channels_last))
         with safe_open(path, "pt") as file:
             model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118  # no dict
-        model.temperature = _temperature(content)
+        model.temperature = _temperature(content.get("temperature", 1.0))  # older files have none
+        further = dict(content.get("view_temperatures", {}))
+        model.view_temperatures = {str(view): _temperature(found) for view, found in further.items()}
         trained = Trained(model.eval(), config.model.name, classes, int(content["epoch"]))
         record = dict(content["record"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
@@ -241,8 +246,8 @@ def _open_weights(path: Path) -> TrainedRun:
     return TrainedRun(config, trained, record, [], _reports(path), path)
 
 
-def _temperature(content: Mapping[str, Any]) -> float:
-    found = float(content.get("temperature", 1.0))  # older files have none
+def _temperature(plain: Any) -> float:
+    found = float(plain)
     if not CANDIDATES[0] <= found <= CANDIDATES[-1]:
         raise ValueError(f"its temperature is {found}")
     return found

@@ -90,12 +90,31 @@ def test_the_file_is_calibrated_on_validation(file: Path, tiny_sweep: Sweep, tin
     assert found.accuracy == raw.accuracy
 
 
+def test_means_of_several_views_are_calibrated_too(file: Path, tiny_folder: Path) -> None:
+    evaluator = Evaluator("val", data_root=str(tiny_folder), faces=False)
+    run = open_run(file)
+    model = run.trained.model
+    found, kept = evaluator.score(run), dict(model.view_temperatures)
+    assert set(kept) == {"flip", "ten"}
+    told = json.loads(evaluator.evaluate(file).report.with_name("metrics.json").read_text())
+    assert told["temperature, ten"] == pytest.approx(kept["ten"], abs=1e-4)
+    model.view_temperatures = {}
+    raw = evaluator.score(run)
+    for view, temperature in kept.items():
+        assert temperature != 1.0
+        torch.testing.assert_close(found.logits[view], raw.logits[view] / temperature)
+        assert found.scores[view].loss < raw.scores[view].loss
+        assert found.scores[view].accuracy == raw.scores[view].accuracy
+    assert torch.equal(found.logits["plain"], raw.logits["plain"])
+
+
 def test_a_file_that_is_exported_again_stays_the_same(file: Path, tiny_folder: Path) -> None:
     again = Path("again.safetensors").absolute()
     command = [sys.executable, "-m", "fer.export", f"run={file}", f"file={again}", f"data_root={tiny_folder}"]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
     assert told.returncode == 0, told.stderr
     assert "Calibrated with a temperature of " in told.stdout
+    assert "divided by further temperatures: " in told.stdout
     assert again.read_bytes() == file.read_bytes()
 
 
@@ -107,17 +126,19 @@ def content_of(file: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
 
 def test_a_file_without_a_temperature_has_one_of_1(file: Path) -> None:
     content, tensors = content_of(file)
-    del content["temperature"]
+    del content["temperature"], content["view_temperatures"]
     save_file(tensors, "older.safetensors", {KEY: json.dumps(content)})
-    assert open_run(Path("older.safetensors")).trained.model.temperature == 1.0
+    model = open_run(Path("older.safetensors")).trained.model
+    assert (model.temperature, model.view_temperatures) == (1.0, {})
 
 
 @pytest.mark.parametrize("temperature", [0, -1, 1e-9, 10**400, "NaN", None])
 def test_a_temperature_that_is_none_is_refused(file: Path, temperature: object) -> None:
     content, tensors = content_of(file)
-    save_file(tensors, "bad.safetensors", {KEY: json.dumps({**content, "temperature": temperature})})
-    with pytest.raises(FerError, match=r"bad\.safetensors.*does not fit"):
-        open_run(Path("bad.safetensors"))
+    for bad in ({"temperature": temperature}, {"view_temperatures": {"ten": temperature}}):
+        save_file(tensors, "bad.safetensors", {KEY: json.dumps({**content, **bad})})
+        with pytest.raises(FerError, match=r"bad\.safetensors.*does not fit"):
+            open_run(Path("bad.safetensors"))
 
 
 def test_a_folder_of_files_is_evaluated_like_one_of_runs(file: Path, tiny_folder: Path) -> None:

@@ -78,6 +78,8 @@ class FaceModel(nn.Module):
     Attributes:
         temperature: What the network's logits are divided by; 1 unless the network was calibrated, see
             `fer.temperature`.
+        view_temperatures: What `fer.prediction.predict` divides the mean of several views by, for each of its names of
+            views; empty unless the network was calibrated. A mean is less sure than what it is the mean of.
     """
 
     def __init__(self, preprocess: Preprocess, network: nn.Module, channels_last: bool = True) -> None:
@@ -87,6 +89,7 @@ class FaceModel(nn.Module):
         self.network = network.to(memory_format=self.memory_format)
         self.memo: Memo | None = None
         self.temperature = 1.0
+        self.view_temperatures: dict[str, float] = {}
 
     def remember(self) -> None:
         """Compute what is frozen only once per face from now on, if the network says for how many faces."""
