@@ -63,6 +63,15 @@ def test_every_picture_gets_the_mean_opinion_of_ten_views(pictures: Path, tiny_f
     assert "new/table.csv: 12 pictures, by cnn10" in told.stdout
 
 
+def test_a_broken_link_does_not_keep_the_others(pictures: Path, tiny_sweep: Sweep) -> None:
+    (pictures / "notes.txt").unlink()
+    (pictures / "one" / "gone.png").symlink_to("nowhere.png")
+    told = call(SCRIPT, f"run={run_of(tiny_sweep, 'cnn10')}", f"pictures={pictures}")
+    assert told.status == 1
+    assert "one/gone.png is a link to something that does not exist" in told.err
+    assert len(read(Path("predictions.csv"))) == 12
+
+
 def test_the_views_are_the_users_choice(pictures: Path, tiny_faces: Faces, tiny_sweep: Sweep) -> None:
     (pictures / "notes.txt").unlink()
     run = run_of(tiny_sweep, "cnn10")

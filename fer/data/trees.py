@@ -72,6 +72,10 @@ def refuse_unreadable(name: str, where: str) -> None:
         raise FerError(f"the name {name!a} in {where} is no UTF-8; rename it") from None
 
 
+def _is_broken_link(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
+
+
 class FolderTree:
     """A folder on disk.
 
@@ -93,15 +97,17 @@ class FolderTree:
     def files(self, at: str) -> list[str]:
         """Return the sorted names of the files directly in a folder, without hidden ones.
 
+        A broken link counts as a file, so that it can be left out like any other that cannot be read.
+
         Raises:
-            FerError: If something is neither file nor folder: a pipe, which would block, or a broken link.
+            FerError: If something is neither file nor folder, such as a pipe, which would block.
         """
         names = []
         for entry in self._entries(at):
-            if entry.is_file():
+            if entry.is_file() or _is_broken_link(Path(entry.path)):
                 names.append(entry.name)
             elif not entry.is_dir():
-                raise FerError(f"{entry.path} is neither a file nor a folder (a broken link?); remove it")
+                raise FerError(f"{entry.path} is neither a file nor a folder; remove it")
         return sorted(names)
 
     def in_order(self, paths: Sequence[str]) -> list[str]:
@@ -122,7 +128,7 @@ class FolderTree:
             finally:
                 os.close(file)
         except OSError as error:
-            raise FerError(f"{self.where(path)} cannot be read: {error.strerror}") from error
+            raise self._unreadable(path, error) from error
 
     def open(self, path: str) -> IO[bytes]:
         """Open one file for reading.
@@ -133,11 +139,23 @@ class FolderTree:
         try:
             return (self.root / path).open("rb")
         except OSError as error:
-            raise FerError(f"{self.where(path)} cannot be read: {error.strerror}") from error
+            raise self._unreadable(path, error) from error
 
     def size(self, path: str) -> int:
-        """Return the number of bytes in a file."""
-        return (self.root / path).stat().st_size
+        """Return the number of bytes in a file.
+
+        Raises:
+            FerError: If it cannot be read.
+        """
+        try:
+            return (self.root / path).stat().st_size
+        except OSError as error:
+            raise self._unreadable(path, error) from error
+
+    def _unreadable(self, path: str, error: OSError) -> FerError:
+        if _is_broken_link(self.root / path):
+            return FerError(f"{self.where(path)} is a link to something that does not exist; remove it")
+        return FerError(f"{self.where(path)} cannot be read: {error.strerror}")
 
     def _entries(self, at: str) -> list[os.DirEntry[str]]:
         folder = self.root / at

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fer.data.cache import load_faces
 from fer.data.options import ReadOptions
 from fer.data.readers import read_faces
 from fer.errors import FerError
@@ -76,7 +77,7 @@ def _spoil(name: str, root: Path) -> None:
         ("big", "more than 40,000,000 pixels"),
         ("huge", "too many for a picture"),
         ("pipe", "pipe.png is neither a file nor a folder"),
-        ("link", "link.png is neither a file nor a folder"),
+        ("link", "link.png is a link to something that does not exist; remove it; data.on_error=skip leaves out such"),
     ],
 )
 def test_bad_folders_are_named_in_one_sentence(name: str, said: str, tmp_path: Path) -> None:
@@ -86,6 +87,21 @@ def test_bad_folders_are_named_in_one_sentence(name: str, said: str, tmp_path: P
     told = refusal(tmp_path)
     assert said in told
     assert str(tmp_path) in told
+
+
+def test_a_broken_link_is_left_out_like_what_is_damaged(tmp_path: Path) -> None:
+    write_folders(tmp_path)
+    _spoil("link", tmp_path)
+    (note,) = read_faces(tmp_path, ReadOptions(on_error="skip")).notes
+    assert "1 of 57 pictures were left out" in note
+    assert "link.png" in note
+
+
+@pytest.mark.parametrize("name", ["fer2013.csv", "data.zip"])
+def test_a_broken_link_to_all_of_the_data_is_told_of(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).symlink_to("nowhere")
+    with pytest.raises(FerError, match=f"{name} is a link to something that does not exist; remove it"):
+        load_faces(tmp_path, tmp_path / "cache")
 
 
 def test_missing_and_useless_roots_say_what_was_looked_for(tmp_path: Path) -> None:
