@@ -163,6 +163,5 @@ def log_hparams(logger: TensorBoardLogger, config: TrainConfig, metrics: Mapping
         for name, value in (metrics[split] or {}).items()
     }
     logger.log_hyperparams(chosen, final, step=metrics["epochs"])
-    # Lightning writes this file at its first save, when it has nothing for it yet, and never again
+    # written at the logger's first save, when there was nothing for it yet; it is written again only if it is missing
     Path(logger.log_dir, logger.NAME_HPARAMS_FILE).unlink(missing_ok=True)
-    logger.save()
