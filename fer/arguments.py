@@ -4,6 +4,8 @@ import os
 import re
 from pathlib import Path
 
+from fer.errors import FerError
+
 _PLAIN = re.compile(r"[\w/\-\\+.$%*@?|: ]*", re.ASCII)
 """What Hydra reads without quotes."""
 
@@ -12,11 +14,21 @@ _PATH = re.compile(
     r"data\.oversample\.folder|model\.(start|weights)|distill\.teacher"
 )
 _NUMBER = re.compile(r"[\d_.]+([eE][+-]?\d+)?")
+_HYDRAS_PLACE = re.compile(r"hydra\.(run\.dir|sweep\.dir|sweep\.subdir)")
 
 
 def readable(argument: str) -> str:
-    """Return `key=path` as Hydra can read it: with the home folder for ~, and unusual characters in quotes."""
+    """Return `key=path` as Hydra can read it: with the home folder for ~, and unusual characters in quotes.
+
+    Raises:
+        FerError: If it would move the folder that Hydra makes for a job, where nothing is put.
+    """
     key, equals, value = argument.partition("=")
+    if _HYDRAS_PLACE.fullmatch(key.lstrip("+")):
+        raise FerError(
+            f"{key}: results do not go where Hydra would put them; leave it out, and name the place with the "
+            "command's own key (train.py: logs=path), see --help"
+        )
     home = value.startswith("~/")
     if home:
         value = str(Path(value).expanduser())

@@ -92,7 +92,6 @@ def run(command: Callable[[], Any], schema: type) -> int:
     handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False, show_level=False)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
     quieten()
-    sys.argv[1:] = [readable(argument) for argument in sys.argv[1:]]
     failures.clear()
     _speak_as(settle_rank())
     if isinstance(sys.stdout, io.TextIOWrapper):  # on Windows, a file holds only the letters of its code page
@@ -100,6 +99,7 @@ def run(command: Callable[[], Any], schema: type) -> int:
     os.environ.pop(SWEEP, None)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors instead of printing them in many lines
     try:
+        sys.argv[1:] = [readable(argument) for argument in sys.argv[1:]]
         command()
     except KeyboardInterrupt:
         return INTERRUPTED

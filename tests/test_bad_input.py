@@ -56,6 +56,7 @@ CONFIGURATION = {
     "half a key": (["optim.warmup=1"], ["is optim.warmup_epochs meant?"]),
     "a key of several sections": (["data.seed=1"], ["is seed meant?"]),
     "an argument that the network lacks": (["model.network.widht=1"], ["+model.network.widht=…"]),
+    "a folder of Hydra's": (["hydra.run.dir=mine"], ["hydra.run.dir: results do not go", "logs=path"]),
     "a size of nothing": (["data.size=-5"], ["data.size: -5", "from 8 to 256"]),
     "a sample somewhere": (["data=sample", "data.root=."], ["data.root: the sample is drawn"]),
     "nothing to resume": (["resume=nowhere"], ["resume", "'nowhere'"]),
