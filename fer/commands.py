@@ -33,7 +33,7 @@ from fer.errors import FerError
 from fer.experiment import Experiment, InterruptedRunError
 from fer.leaderboard import terminal_table, write_leaderboard
 from fer.misconfigured import explained
-from fer.naming import INERT, run_key, single_folder, sweep_folder, swept_keys
+from fer.naming import INERT, run_name, single_folder, sweep_folder, swept_keys
 from fer.reading import open_data
 from fer.runs import (
     check_data,
@@ -171,7 +171,7 @@ def _train_job(plain: DictConfig, sweep: Path) -> None:
             # with several devices, each process would walk through the whole sweep
             raise FerError("trainer.devices: a sweep trains on one device, 1 or [number]; leave out -m for several")
         data = open_data(config)
-        folder = sweep / f"{config.model.name}-seed{config.seed}-{run_key(config, data.all_faces.digest())}"
+        folder = sweep / run_name(config, data.all_faces)
         if _skipped(folder):
             return
         make_folder(folder)
@@ -250,7 +250,7 @@ def _resume(plain: DictConfig, folder: Path) -> None:
 
 def _train(config: TrainConfig, data: FaceDataModule, folder: Path, resume: bool = False) -> None:
     if resume:
-        check_data(folder, read_environment(folder), data.digest, data.all_faces.source)
+        check_data(folder, read_environment(folder), data.digest, data.all_faces)
         check_kept(folder, read_checkpoint(folder / "last.ckpt", config.model))
     experiment = Experiment(config, data, folder, resume)
     console.print(counts_table(data))

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from fer.config import DataConfig
 from fer.data.faces import SPLITS, Faces, Split
-from fer.data.sources import announce, read_source
+from fer.data.leaks import identical_to_any
+from fer.data.sources import announce, read_source, still_found
 from fer.device import computed_on, low_precision, root_device
 from fer.diagrams import diagrams
 from fer.errors import FerError
@@ -111,6 +112,8 @@ class CrossEvaluator:
         faces = self._read(run.config.data.size)
         if self._taught(run):
             log.warning("%s: %s are what it was trained on, so this is no score on other data.", name, faces.source)
+        elif seen := self._seen(run, faces):
+            log.warning("%s: of the %d pictures to be scored, it was trained on %d.", name, len(faces), seen)
         trained = run.trained.classes
         shared = shared_classes(_learned(run), faces)
         names = np.array(faces.classes)[faces.labels]
@@ -141,6 +144,20 @@ class CrossEvaluator:
             return self.split in ("all", "train")
         # with other classes or another seed, other pictures are drawn for each split
         return own.root is not None and _place(own.root) == _place(self.data.root)
+
+    def _seen(self, run: TrainedRun, faces: Faces) -> int:
+        """Return how many pictures are byte for byte among the run's training pictures, where these still are."""
+        own = replace(still_found(run.config.data), download=False)
+        official = own.name in _OFFICIAL and self._source in _OFFICIAL  # each report tells what repeats
+        if official or own.name == "huggingface":  # which would be downloaded
+            return 0
+        try:
+            trained, _ = read_source(own)
+        except FerError:  # moved, or never here
+            return 0
+        if trained.digest() != run.record.get("data", {}).get("digest"):
+            return 0
+        return int(identical_to_any(faces, trained.split("train")).sum())
 
     def _read(self, size: int) -> Faces:
         """Return the split's faces at the size that a run uses, read once for all runs of that size."""

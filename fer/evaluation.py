@@ -122,7 +122,7 @@ class Evaluator:
             FerError: If the data are not what it was trained on.
         """
         data, seen = self._read(run.config, run.record)
-        check_data(run.file, run.record, data.digest, data.all_faces.source)
+        check_data(run.file, run.record, data.digest, data.all_faces)
         model = run.trained.model.to(self.device)
         batches = (faces for faces, *_ in data.evaluation_dataloader(self.split))
         logits = predict(model, batches, self.device, low_precision(run.config.trainer.precision, self.device), views)

@@ -55,6 +55,8 @@ def _no_such_key(key: str, schema: type) -> str:
     open_section = next((section for section in known if key.startswith(f"{section}.")), None)
     if open_section:  # its keys belong to something else: a network's arguments, say
         return f"{key}: there is no such configuration key; to add it to {open_section}, write +{key}=…"
+    if key in known:  # of the schema, but not of the data set that was chosen
+        return f"{key}: only data=ferplus has this key"
     meant = _similar(key, known)
     return f"{key}: there is no such configuration key; {f'is {meant} meant? ' if meant else ''}--help shows all"
 

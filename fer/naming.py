@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +14,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
 from fer.config import FERPLUS_KEYS, TrainConfig
+from fer.data.faces import Faces
 from fer.files import sha256
+from fer.labels import EMOTIONS, EMOTIONS_WITH_CONTEMPT
 from fer.own_network import own_source
 
 SHARED_FOLDER = "FER_RUN_FOLDER"
@@ -41,14 +43,20 @@ leave the old runs alone."""
 _FILES = ("data.exclude", "model.start", "model.weights", "model.network.weights")
 
 
-def run_key(config: TrainConfig, digest: str) -> str:
-    """Return 8 hexadecimal digits that name a training: same configuration and data, same key."""
+def run_name(config: TrainConfig, faces: Faces) -> str:
+    """Return the name of a sweep's run: its model, seed and key."""
+    return f"{config.model.name}-seed{config.seed}-{run_key(config, faces.digest(), faces.classes)}"
+
+
+def run_key(config: TrainConfig, digest: str, classes: Sequence[str] = EMOTIONS) -> str:
+    """Return 8 hexadecimal digits that name a training: same configuration, data and classes, same key."""
     told = {key: value for key, value in meaningful(flat(asdict(config))).items() if key not in INERT}
     told.update({key: _content(told[key]) for key in _FILES if isinstance(told.get(key), str)})
     told["distill.teacher"] = [_content(path) for path in config.distill.teachers]
     if own := own_source(config.model.network):  # no other name changes for it, so FORMAT stays
         told["model.network"] = own
-    text = json.dumps([told, digest], sort_keys=True)
+    others = [name for name in classes if name not in EMOTIONS_WITH_CONTEMPT]  # the digest knows only their labels
+    text = json.dumps([told, digest, *others], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
 

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fer.config import TrainConfig
+from fer.data.faces import Faces
 from fer.device import hardware
 from fer.errors import FerError, first_line
 from fer.files import write_whole
@@ -136,24 +137,29 @@ def repeatable_config(folder: Path) -> DictConfig:
     return config
 
 
-def check_data(run: Path, record: Mapping[str, Any], digest: str, source: str) -> None:
+def check_data(run: Path, record: Mapping[str, Any], digest: str, faces: Faces) -> None:
     """Compare the data that were read with those that a run was trained on, where its record names them.
 
     Args:
         run: The run's folder or file, for the message.
         record: Its `environment.json`.
         digest: The digest of what was read.
-        source: What was read, in words.
+        faces: What was read.
 
     Raises:
         FerError: If they differ.
     """
-    trained_on = record.get("data", {}).get("digest")
+    trained_on, learned = record.get("data", {}).get("digest"), record.get("data", {}).get("learned") or ()
+    if trained_on == digest and (gone := [name for name in learned if name not in faces.classes]):
+        raise FerError(
+            f"'{run}' was trained when {faces.source} had a class {gone[0]}; its classes are now "
+            f"{', '.join(faces.classes)}; give it its name back, or train another run"
+        )
     if trained_on not in (None, digest):
         raise FerError(
             f"'{run}' was trained on other data (digest {trained_on}) than what is read now (digest {digest}, "
-            f"{source}); put the run's data set back, or for an evaluation name where it lies with data_root=path; "
-            "data=folder data.root=path scores the run on other data"
+            f"{faces.source}); put the run's data set back, or for an evaluation name where it lies with "
+            "data_root=path; data=folder data.root=path scores the run on other data"
         )
 
 

@@ -20,6 +20,7 @@ from fer.audit.labels import Suspect, features, folds, out_of_fold, suspects
 from fer.audit.pictures import partly_decoded
 from fer.data.faces import Faces
 from fer.data.sample import draw_faces
+from fer.errors import FerError
 from fer.runs import read_metrics
 from tests.conftest import ROOT, call, quick, refused
 from tests.data.layouts import write_folders, write_votes
@@ -290,3 +291,8 @@ def test_gradients_have_their_directions() -> None:
 def test_a_whole_picture_is_not_cut() -> None:
     whole = draw_faces(train=7, val=7, test=7).images
     assert not len(partly_decoded(np.asarray(whole)))
+
+
+def test_nothing_to_learn_labels_from_is_named(tiny_faces: Faces) -> None:
+    with pytest.raises(FerError, match=r"too few different training pictures .* labels=false"):
+        out_of_fold(tiny_faces.take(np.array([0, 0, 0])))

@@ -57,6 +57,7 @@ CONFIGURATION = {
     "a key of several sections": (["data.seed=1"], ["is seed meant?"]),
     "an argument that the network lacks": (["model.network.widht=1"], ["+model.network.widht=…"]),
     "a folder of Hydra's": (["hydra.run.dir=mine"], ["hydra.run.dir: results do not go", "logs=path"]),
+    "a key of FER+'s": (["data=fer2013", "data.votes=x"], ["data.votes: only data=ferplus has this key"]),
     "a size of nothing": (["data.size=-5"], ["data.size: -5", "from 8 to 256"]),
     "a sample somewhere": (["data=sample", "data.root=."], ["data.root: the sample is drawn"]),
     "nothing to resume": (["resume=nowhere"], ["resume", "'nowhere'"]),

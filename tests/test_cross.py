@@ -190,3 +190,30 @@ def test_classes_that_a_run_never_saw_are_not_held_against_it(
         assert "over angry, happy, sad, neutral" in told.out
         (scored,) = folder.glob("evaluation/*-all/metrics.json")
         assert json.loads(scored.read_text())["plain"]["count"] == count
+
+
+def resplit(tiny_folder: Path) -> Path:
+    """FER2013's pictures under their names, in splits of somebody's own: all its test pictures are in training."""
+    root = Path("own").resolve()
+    for path in sorted(tiny_folder.rglob("*.png")):
+        split = "train" if path.name.startswith("PrivateTest") else "val" if path.name.startswith("Public") else "test"
+        target = root / split / path.parent.name / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    return root
+
+
+def test_fer2013_in_other_splits_is_not_fer2013_and_what_was_trained_on_is_counted(
+    tiny_folder: Path, tiny_faces: Faces, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = resplit(tiny_folder)
+    _, _, *others = quick(root)
+    assert call("train.py", "data=fer2013", f"data.root={root}", *others, "trainer.test=false").status == 0
+    assert "no score on them is one on FER2013" in caplog.text
+    (run,) = Path("logs/cnn10").iterdir()
+    assert "name: folder" in (run / "config.yaml").read_text()
+    caplog.clear()
+    told = call("evaluate.py", f"run={run}", "data=fer2013", f"data.root={tiny_folder}", "faces=false")
+    assert told.status == 0, told.err
+    count = int((tiny_faces.splits == 2).sum())
+    assert f"of the {count} pictures to be scored, it was trained on {count}" in caplog.text

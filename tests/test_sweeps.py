@@ -1,6 +1,7 @@
 """Sweeps: what they leave, and that they go on where they were left."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from fer.build import build_model
 from fer.callbacks.stop import CleanStop
 from fer.naming import sweep_folder
 from fer.runs import read_metrics
-from tests.conftest import Sweep, call, composed, quick, run_of
+from tests.conftest import Sweep, call, composed, quick, refused, run_of
 
 pytestmark = pytest.mark.usefixtures("no_dashboard")
 
@@ -200,3 +201,19 @@ def test_a_sweep_is_named_by_what_it_sweeps_over() -> None:
     assert name("model=cnn10,cnn12", "seed=0,1") == name("seed=1,0", "model=cnn10,cnn12")
     assert name("seed=choice(2,1)") != name("seed=choice(1,2)")  # as it was written
     assert sweep_folder("here", ["seed=1,2"]).parent == Path("here/sweeps")
+
+
+def test_another_class_of_the_same_pictures_is_other_data(tiny_folder: Path, tmp_path: Path) -> None:
+    root = tmp_path / "faces"
+    shutil.copytree(tiny_folder, root)
+    for split in ("train", "test"):
+        (root / split / "disgust").rename(root / split / "boredom")
+    sweep = ("-m", "data.extra_classes=keep", "data.augment.classes=none", *quick(root))
+    assert call("train.py", *sweep, "data=folder").status == 0
+    (run,) = (path.parent for path in Path("logs/sweeps").glob("*/*/best.ckpt"))
+    for split in ("train", "test"):
+        (root / split / "boredom").rename(root / split / "pride")
+    told = call("evaluate.py", f"run={run}")
+    refused(told, "had a class boredom", "pride")
+    again = call("train.py", *sweep, "data=folder")
+    assert again.status == 0 and "skipped" not in again.out

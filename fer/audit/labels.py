@@ -13,6 +13,7 @@ from fer.audit.extra import needed
 from fer.data.faces import SPLITS, Faces
 from fer.data.leaks import digests
 from fer.data.pictures import with_progress
+from fer.errors import FerError
 
 FOLDS = 5
 EPOCHS = 8
@@ -91,6 +92,11 @@ def out_of_fold(faces: Faces, seed: int = 0) -> NDArray[np.float64]:
     for number in range(FOLDS):
         held = fold == number
         learnt = ~held & train
+        if not learnt.any():
+            raise FerError(
+                f"{faces.source} has too few different training pictures to look for suspected labels; leave that out "
+                "with labels=false"
+            )
         model = _trained(x[learnt], y[learnt], len(faces.classes), f"Judging labels, fold {number + 1} of {FOLDS}")
         with torch.inference_mode():
             found[held] = model(x[held]).double().softmax(1)

@@ -42,7 +42,7 @@ def list_affectnet(tree: Tree, at: str, options: ReadOptions) -> Listing:
         if name not in tree.folders(at) or not _is_set(tree, join(at, name)):
             raise FerError(f"{tree.where(at)} is AffectNet's without {name}/images and {name}/annotations; add them")
     labelled: dict[str, tuple[str, Split]] = {}  # annotation → picture and split
-    unlabelled, total = [], 0
+    unlabelled, total, unused = [], 0, 0
     for name, split in _SETS.items():
         images, annotations = join(join(at, name), "images"), join(join(at, name), "annotations")
         present = set(tree.files(annotations))
@@ -50,12 +50,16 @@ def list_affectnet(tree: Tree, at: str, options: ReadOptions) -> Listing:
             total += 1
             annotation = f"{file.rpartition('.')[0]}_exp.npy"
             if annotation in present:
-                labelled[join(annotations, annotation)] = join(images, file), split
+                path = join(annotations, annotation)
+                if path in labelled:
+                    raise FerError(f"{tree.where(path)} labels {labelled[path][0]} and {file}; remove one of them")
+                labelled[path] = join(images, file), split
             elif options.skip:
                 unlabelled.append(join(images, file))
             else:
                 where = tree.where(join(images, file))
                 raise or_skipped(FerError(f"{where} has no label; get {annotations}/{annotation}, or remove it"))
+        unused += sum(name.endswith("_exp.npy") and join(annotations, name) not in labelled for name in present)
     digits = _read_labels(tree, list(labelled), options.skip)
     unlabelled += [labelled[path][0] for path in labelled if path not in digits]
     found = {digit: f"{tree.where(path)}: {digit}" for path, digit in reversed(digits.items())}
@@ -69,6 +73,7 @@ def list_affectnet(tree: Tree, at: str, options: ReadOptions) -> Listing:
     notes = (
         *mapping.notes,
         *left_out_note(sorted(unlabelled), total, "pictures, those without a label,"),
+        *([f"Labels without a picture, which were not read: {unused:,}."] if unused else []),
         "AffectNet's val_set is the test split, looked at once at the end.",
     )
     return Listing("AffectNet", sorted(entries), mapping.classes, notes)

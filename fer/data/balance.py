@@ -8,6 +8,7 @@ import uuid
 from collections import Counter
 from dataclasses import asdict, replace
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 from fer.data.copies import Oversampling, plan, redraw
 from fer.data.faces import SPLITS, Faces, Targets
 from fer.data.folders import has_split_folders
+from fer.data.leaks import digests
 from fer.data.manifest import SUMMARY, Row, check_files, damaged, read_rows, read_summary, write_rows
 from fer.data.pictures import with_progress
 from fer.data.rows import blank
@@ -72,7 +74,7 @@ def oversample(faces: Faces, config: Oversampling, root: Path) -> Path:
         raise FerError("Only the training split may be oversampled, never validation or test pictures")
     source, versions = _identity(faces), _versions()
     key = _hash(json.dumps([FORMAT, asdict(config), source, versions], sort_keys=True))
-    kinds = "auto" if config.classes == "auto" else "-".join(config.classes) or "none"
+    kinds = "auto" if config.classes == "auto" else "-".join(config.classes)[:100] or "none"  # file names end somewhere
     folder = root / f"{kinds}-{key[:8]}"
     _remove_forgotten(root)  # at every start: right after a run was killed, its remains are still too fresh
     if not folder.exists():
@@ -212,8 +214,9 @@ def _read(folder: Path, row: Row) -> bytes:
 
 
 def _identity(faces: Faces) -> dict[str, str]:
-    """Return digests that identify these faces; the names count too, since the files are named after them."""
-    names = "\n".join((*faces.classes, *faces.origins))
+    """Return digests that identify these faces; names count too, each with its picture: files are named after them."""
+    pictures = map(str, digests(faces.images).tolist())
+    names = "\n".join((*faces.classes, *chain.from_iterable(zip(faces.origins, pictures, strict=True))))
     return {"source_digest": faces.digest(), "source_names": _hash(names)}
 
 

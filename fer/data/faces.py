@@ -72,8 +72,12 @@ class Faces:
         total = 0
         for row, (image, label, split) in enumerate(zip(self.images, self.labels, self.splits, strict=True)):
             face = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16)
-            face.update(bytes((int(label), int(split))))
+            face.update(bytes((*_digits(int(label)), int(split))))
             if self.targets is not None:
                 face.update(self.targets[row].tobytes())
             total = (total + int.from_bytes(face.digest(), "big")) % 2**128
         return f"{total:032x}"[:16]
+
+
+def _digits(label: int) -> bytes:
+    return label.to_bytes(1 if label < 256 else 2, "big")

@@ -150,15 +150,25 @@ def _candidates(tree: Tree, options: ReadOptions, at: str = "", depth: int = 0) 
 
 
 def _split_tables(tree: Tree, at: str) -> tuple[tuple[str, Split | None], ...]:
-    """Return the tables that are named after splits, in the splits' order; none without training and test."""
+    """Return the tables that are named after splits, in the splits' order; none without training and test.
+
+    Raises:
+        FerError: If there are two for one split.
+    """
     splits: dict[Split, str] = {}
+    again: dict[Split, str] = {}
     for name in tree.files(at):
         stem, _, suffix = name.rpartition(".")
         split = split_named(stem)
         if suffix.lower() == "csv" and split is not None:
-            splits.setdefault(split, join(at, name))
+            (again if split in splits else splits)[split] = join(at, name)
     if not {"train", "test"} <= set(splits):
         return ()
+    for split, other in again.items():
+        raise FerError(
+            f"{tree.where(at)} holds two tables for one split, '{splits[split]}' and '{other}'; remove one, or name "
+            "the table to read"
+        )
     return tuple((splits[split], split) for split in SPLITS if split in splits)
 
 

@@ -111,7 +111,7 @@ def list_split_folders(tree: Tree, at: str, options: ReadOptions) -> Listing:
     for split, folder in folders.items():
         as_split: Split = "test" if split == "val" and "test" not in folders else split
         for path, label in _class_files(tree, join(at, folder), mapping):
-            named = None if "val" in folders else _split_by_name(path)
+            named = None if "val" in folders else split_in_name(path)
             by_name += named is not None
             elsewhere += named is not None and (named == "train") != (split == "train")
             entries.append(Entry(path, label, named or as_split, _person(path)))
@@ -126,9 +126,10 @@ def list_split_folders(tree: Tree, at: str, options: ReadOptions) -> Listing:
 
 
 def list_class_folders(tree: Tree, at: str, options: ReadOptions) -> Listing:
-    """List the picture files below `<class>/`, sorted by path, without reading them; nothing names their splits.
+    """List the picture files below `<class>/`, sorted by path, without reading them.
 
-    Entries of files named as in CK+ (Lucey et al., 2010) also name the person they show.
+    Their names give the splits if all begin as FER2013's do, some with `Training_` and some with `PrivateTest_`;
+    otherwise nothing does. Entries of files named as in CK+ (Lucey et al., 2010) also name the person they show.
 
     Args:
         tree: Where to look.
@@ -139,9 +140,13 @@ def list_class_folders(tree: Tree, at: str, options: ReadOptions) -> Listing:
         FerError: If a class is empty, or is unknown and that is an error.
     """
     mapping, owner = _mapping({name: tree.where(join(at, name)) for name in tree.folders(at)}, options)
-    entries = []
-    for path, label in sorted(_class_files(tree, at, mapping)):
-        entries.append(Entry(path, label, None, _person(path)))
+    files = sorted(_class_files(tree, at, mapping))
+    named = [split_in_name(path) for path, _ in files]
+    known = None not in named and {"train", "test"} <= set(named)
+    entries = [
+        Entry(path, label, split if known else None, _person(path))
+        for (path, label), split in zip(files, named, strict=True)
+    ]
     owner = owner or ("CK+" if any(entry.person for entry in entries) else "Class")
     return Listing(f"{owner} folders", entries, mapping.classes, mapping.notes)
 
@@ -202,6 +207,7 @@ def _person(path: str) -> str:
     return match[1] if match else ""
 
 
-def _split_by_name(path: str) -> Split | None:
+def split_in_name(path: str) -> Split | None:
+    """Return the split that a picture's file name begins with in FER2013; None for any other name."""
     name = path.rpartition("/")[2]
     return next((split for prefix, split in PREFIXES.items() if name.startswith(prefix)), None)

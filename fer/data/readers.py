@@ -95,6 +95,7 @@ def as_faces(pictures: Pictures, title: str, where: str, options: ReadOptions) -
         splits, drawn = divide(pictures.labels, pictures.fingerprints, pictures.people, part, seed)
     else:
         splits, drawn = hold_out(pictures.labels, pictures.splits, pictures.fingerprints, pictures.people, part, seed)
+        drawn = drawn or _undrawn(options)
     gaps = missing_classes(pictures.labels, splits, pictures.classes)
     return Faces(
         images=pictures.images,
@@ -105,6 +106,15 @@ def as_faces(pictures: Pictures, title: str, where: str, options: ReadOptions) -
         notes=(*pictures.notes, *drawn, *gaps),
         classes=pictures.classes,
     )
+
+
+def _undrawn(options: ReadOptions) -> tuple[str, ...]:
+    """Say that options for drawing splits, if any are given, have no effect."""
+    usual = ReadOptions()
+    told = {"data.val_fraction": options.val_fraction, "data.split_seed": options.split_seed}
+    given = {"data.val_fraction": usual.val_fraction, "data.split_seed": usual.split_seed}
+    idle = [key for key in told if told[key] != given[key]]
+    return (f"The source names its validation pictures, so without effect: {', '.join(idle)}.",) if idle else ()
 
 
 def located(faces: Faces, tree: FolderTree, found: Found) -> Faces:

@@ -1,5 +1,6 @@
 """Arrays too large for memory: pictures on disk, and some of their rows, read on demand."""
 
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fer.errors import FerError
 
 LARGE = 2**29
 """Size in bytes from which pictures stay on disk; FER2013 has 83 MB."""
@@ -78,7 +81,10 @@ def blank(shape: tuple[int, ...], folder: Path | None) -> NDArray[np.uint8]:
 
     Args:
         shape: (N, H, W).
-        folder: Where the file lies; if None or not writable, the system's temporary folder.
+        folder: Where the file lies; if None, or without room or permission, the system's temporary folder.
+
+    Raises:
+        FerError: If neither has room.
     """
     if int(np.prod(shape)) < LARGE:
         return np.empty(shape, np.uint8)
@@ -87,9 +93,19 @@ def blank(shape: tuple[int, ...], folder: Path | None) -> NDArray[np.uint8]:
             folder.mkdir(parents=True, exist_ok=True)
         return _in_a_file(shape, folder)
     except OSError:
-        return _in_a_file(shape, None)
+        try:
+            return _in_a_file(shape, None)
+        except OSError as error:
+            places = f"{folder} or {tempfile.gettempdir()}" if folder else tempfile.gettempdir()
+            other = "data.cache_dir=path or " if folder else ""
+            raise FerError(
+                f"there is no room for {int(np.prod(shape)) / 1e9:.1f} GB of pictures in {places} "
+                f"({error.strerror or error}); name another folder with {other}the environment variable TMPDIR"
+            ) from error
 
 
 def _in_a_file(shape: tuple[int, ...], folder: Path | None) -> NDArray[np.uint8]:
     with tempfile.TemporaryFile(dir=folder) as file:
+        if hasattr(os, "posix_fallocate"):  # otherwise a full disk would end the program while the map is written
+            os.posix_fallocate(file.fileno(), 0, int(np.prod(shape)))
         return np.memmap(file, np.uint8, "w+", shape=shape)

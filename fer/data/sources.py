@@ -12,7 +12,7 @@ from fer.data.cache import load_faces
 from fer.data.download import download_fer2013
 from fer.data.faces import SPLITS, Faces
 from fer.data.ferplus import FILTERS, INDEX, TARGETS, VOTES, join_votes
-from fer.data.folders import PREFIXES
+from fer.data.folders import PREFIXES, split_in_name
 from fer.data.hub import read_hub
 from fer.data.options import ReadOptions
 from fer.data.places import default_cache_dir
@@ -110,6 +110,16 @@ def read_source(config: DataConfig) -> tuple[Faces, str]:
 
 def _named(faces: Faces, name: str) -> tuple[Faces, str]:
     """Return faces with the name of what they are: recipes name FER2013, and some users change only the folder."""
+    if moved := _moved(faces):
+        log.warning(
+            "data=%s stands for FER2013 in its official splits, but %d pictures of %s are in another one than their "
+            "names say (%s for one): they are taken as data=folder would, and no score on them is one on FER2013.",
+            name,
+            len(moved),
+            faces.source,
+            moved[0],
+        )
+        return faces, "folder"
     if _is_fer2013(faces):
         return faces, "fer2013"
     log.warning(
@@ -126,11 +136,23 @@ def _named(faces: Faces, name: str) -> tuple[Faces, str]:
 def _is_fer2013(faces: Faces) -> bool:
     """Return whether faces bear a mark of FER2013 or a part of it: its size, its file names, or a table's rows."""
     first = faces.origins[0]
-    return len(faces) == PICTURES or ":row " in first or Path(first).name.startswith(tuple(PREFIXES))
+    return len(faces) == PICTURES or ":row " in first or split_in_name(first) is not None
+
+
+def _moved(faces: Faces) -> list[str]:
+    """Return the pictures in another split than their names say, but for validation held out of training."""
+    found = []
+    for origin, number in zip(faces.origins, faces.splits.tolist(), strict=True):
+        named, split = split_in_name(origin), SPLITS[number]
+        if named not in (None, split) and (named, split) != ("train", "val"):
+            found.append(origin)
+    return found
 
 
 def _with_votes(root: Path, cache: Path, config: DataConfig, options: ReadOptions) -> Faces:
     """Read FER2013, which is cached without the votes, and join them to it."""
+    if config.class_map:
+        raise FerError("data.class_map: the classes of data=ferplus are those that people voted for; leave it out")
     target = choose(config.target, TARGETS, "data.target")
     filters = [choose(name, FILTERS, "data.filters") for name in config.filters]
     votes = Path(config.votes).expanduser() if config.votes else beside(root, VOTES)

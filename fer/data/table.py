@@ -107,8 +107,11 @@ class _Table:
         reader = csv.reader(_lines(file, self.where))
         try:
             columns = self._columns(next(reader, []))
-            number = 0
+            number, line = 0, reader.line_num
             for fields in reader:
+                line += 1
+                if reader.line_num != line:  # never skipped: it may have swallowed any number of rows
+                    raise FerError(f"{self.where}, line {line}: a quotation mark there is not closed; remove it")
                 if not fields:
                     continue
                 try:

@@ -196,3 +196,20 @@ def test_copies_may_not_be_written_among_the_pictures_that_they_copy(tmp_path: P
     (tmp_path / "data" / "train").rename(tmp_path / "data" / "sad")
     with pytest.raises(FerError, match="choose a folder elsewhere"):
         check_apart(tmp_path / "data" / "fer_aug_dataset", root)
+
+
+def test_exchanged_pictures_get_a_folder_of_their_own(faces: Faces, tmp_path: Path) -> None:
+    """The same pictures and names, but another picture under each of two names: each copy is of one name's picture."""
+    one, other = np.flatnonzero(faces.labels == 4)[:2]
+    images = faces.images.copy()
+    images[[one, other]] = images[[other, one]]
+    exchanged = replace(faces, images=images)
+    assert exchanged.digest() == faces.digest()
+    assert oversample(exchanged, Oversampling(), tmp_path) != oversample(faces, Oversampling(), tmp_path)
+
+
+def test_many_long_names_of_classes_make_no_name_that_no_folder_can_have(faces: Faces, tmp_path: Path) -> None:
+    names = tuple(f"{number:02} {'x' * 46}" for number in range(20))
+    config = Oversampling(classes=names, known=(*faces.classes, *names))
+    folder = oversample(replace(faces, classes=(*faces.classes, *names)), config, tmp_path)
+    assert folder.is_dir() and len(folder.name) < 120

@@ -274,3 +274,12 @@ def test_the_default_place_follows_the_environment(monkeypatch: pytest.MonkeyPat
     assert default_cache_dir() == Path("/xdg/fer-lightning")
     monkeypatch.setenv("FER_CACHE_DIR", "~/own")
     assert default_cache_dir() == tmp_path / "own"
+
+
+def test_changed_words_and_headers_beyond_parsing_are_noticed(root: Path, kept: Path) -> None:
+    before = load_faces(root, kept)
+    meta, labels = _only(kept) / "meta.json", _only(kept) / "labels.npy"
+    meta.write_text(meta.read_text().replace("angry/", "angrx/", 1))
+    assert list(load_faces(root, kept).origins) == list(before.origins)
+    labels.write_bytes(labels.read_bytes().replace(b"), }", b", } ", 1))
+    assert load_faces(root, kept).digest() == before.digest()

@@ -201,3 +201,8 @@ def test_contempt_is_a_class_of_ferplus_alone(root: Path) -> None:
         for key in ("data.oversample.classes", "data.augment.classes"):
             with pytest.raises(FerError, match=f"{key}: 'contempt' is no emotion"):
                 FaceDataModule(composed(*options, f"data.root={root}", f"{key}=[contempt]").data).prepare_data()
+
+
+def test_a_class_map_is_refused(root: Path) -> None:
+    with pytest.raises(FerError, match=r"data.class_map: the classes of data=ferplus are those that people voted for"):
+        read(root, "data.class_map={disgust: angry}")

@@ -252,3 +252,30 @@ def test_too_few_pictures_to_draw_splits_from_are_told_how_many_it_takes(tmp_pat
     write_classes(tmp_path, EMOTIONS, count=2)
 
     assert "has no val picture; put some there, or, where splits are drawn, at least three" in refusal(tmp_path)
+
+
+def test_names_of_fer2013_give_class_folders_their_splits(tmp_path: Path) -> None:
+    write_folders(tmp_path / "kaggle")
+    for path in sorted((tmp_path / "kaggle").rglob("*.png")):
+        flat = tmp_path / "flat" / path.parent.name / path.name
+        flat.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, flat)
+    faces = read_faces(tmp_path / "flat")
+    assert faces.digest() == read_faces(tmp_path / "kaggle").digest()
+    assert faces.notes == ()
+    stray = next((tmp_path / "flat" / "sad").iterdir())
+    stray.rename(stray.with_name("of my own.png"))  # one name that tells nothing, and splits are drawn
+    assert "The source names no splits" in read_faces(tmp_path / "flat").notes[0]
+
+
+def test_two_tables_for_one_split_are_refused(tmp_path: Path) -> None:
+    write_trio(tmp_path)
+    shutil.copy(tmp_path / "val.csv", tmp_path / "publictest.csv")
+    assert "holds two tables for one split, 'publictest.csv' and 'val.csv'" in refusal(tmp_path)
+
+
+def test_options_for_splits_that_are_not_drawn_are_told_of(tmp_path: Path) -> None:
+    write_folders(tmp_path)
+    assert read_faces(tmp_path).notes == ()
+    (note,) = read_faces(tmp_path, ReadOptions(val_fraction=0.3, split_seed=5)).notes
+    assert note == ("The source names its validation pictures, so without effect: data.val_fraction, data.split_seed.")

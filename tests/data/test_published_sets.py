@@ -190,3 +190,15 @@ def test_too_few_people_are_divided_by_their_pictures(tmp_path: Path) -> None:
     assert len(faces.split("val"))
     assert set(faces.split("val").labels) <= set(faces.split("train").labels)
     assert not any("nobody" in note for note in faces.notes)
+
+
+def test_every_label_of_affectnet_has_one_picture(tmp_path: Path) -> None:
+    write_affectnet(tmp_path)
+    annotations, images = tmp_path / "train_set" / "annotations", tmp_path / "train_set" / "images"
+    np.save(annotations / "99_exp.npy", np.array("1"))
+    faces = read_faces(tmp_path, ReadOptions(extra_classes="drop"))
+    assert "Labels without a picture, which were not read: 1." in faces.notes
+    first = min(images.iterdir())
+    shutil.copy(first, first.with_suffix(".bmp"))
+    message = refusal(tmp_path)
+    assert f"{first.stem}_exp.npy labels" in message and f"{first.stem}.bmp" in message

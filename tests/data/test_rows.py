@@ -1,5 +1,6 @@
 """Pictures beyond the memory: the same faces, read from disk when they are asked for."""
 
+import errno
 import pickle
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from fer.data.batches import BatchRequest, FaceDataset
 from fer.data.faces import Faces
 from fer.data.readers import read_faces
 from fer.data.rows import Rows, blank, take
+from fer.errors import FerError
 
 
 @pytest.fixture
@@ -72,3 +74,13 @@ def test_room_on_disk_goes_with_the_array(tmp_path: Path) -> None:
     assert isinstance(room, np.memmap)
     assert int(room.sum()) == 7 * room.size
     assert not list((tmp_path / "new").iterdir())
+
+
+@pytest.mark.usefixtures("small_memory")
+def test_a_full_disk_is_named_before_anything_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(file: int, start: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full, raising=False)
+    with pytest.raises(FerError, match=r"no room for 0.0 GB of pictures in .*No space left.*data.cache_dir=path"):
+        blank((40, 8, 8), tmp_path)

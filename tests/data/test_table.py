@@ -146,3 +146,11 @@ def test_a_table_with_one_byte_changed_is_read_or_refused(tmp_path: Path, data: 
         assert "broken.csv" in str(error)
     else:
         assert faces.images.shape in {(56, 48, 48), (55, 48, 48)}
+
+
+def test_a_quotation_mark_that_is_not_closed_is_named_though_rows_are_skipped(tmp_path: Path) -> None:
+    path, lines = _lines(tmp_path)
+    lines[3] = '"' + lines[3]
+    lines[9] = '"' + lines[9]
+    path.write_text("\n".join(lines) + "\n")
+    assert "line 4: a quotation mark there is not closed" in refusal(path, ReadOptions(on_error="skip"))
