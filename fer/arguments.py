@@ -14,7 +14,7 @@ _PATH = re.compile(
     r"data\.oversample\.folder|model\.(start|weights)|distill\.teacher"
 )
 _NUMBER = re.compile(r"[\d_.]+([eE][+-]?\d+)?")
-_HYDRAS_PLACE = re.compile(r"hydra\.(run\.dir|sweep\.dir|sweep\.subdir)")
+_HYDRAS_PLACE = re.compile(r"hydra\.(run\.dir|sweep\.dir|sweep\.subdir|job\.chdir)")
 
 
 def readable(argument: str) -> str:

@@ -22,6 +22,8 @@ def validate(config: TrainConfig) -> None:
         raise FerError("trainer.compile: does nothing for a head on remembered features; leave one of the two out")
     if config.optim.mixup is not None and config.model.network.get("remember"):
         raise FerError("optim.mixup: makes every face a new one, which leaves nothing to remember; set it to null")
+    if not config.model.name.strip(". ") or set(config.model.name) & set("/\\"):
+        raise FerError(f"model.name: '{config.model.name}' cannot be a folder's name; choose one without slashes")
     epochs = config.trainer.max_epochs
     if epochs != "auto" and (type(epochs) is not int or epochs < 1):
         raise FerError(f"trainer.max_epochs: '{epochs}' is neither 'auto' nor a positive number")

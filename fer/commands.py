@@ -29,7 +29,7 @@ from fer.cluster import one_device, settle_rank
 from fer.config import TrainConfig, checked
 from fer.data.datamodule import FaceDataModule
 from fer.data.sources import still_found
-from fer.errors import FerError
+from fer.errors import FerError, of_the_disk
 from fer.experiment import Experiment, InterruptedRunError
 from fer.leaderboard import terminal_table, write_leaderboard
 from fer.misconfigured import explained
@@ -183,7 +183,8 @@ def _train_job(plain: DictConfig, sweep: Path) -> None:
     except InterruptedRunError:
         raise
     except Exception as error:
-        _note_failure(folder, plain, error)
+        with suppress(OSError, FerError):  # on a full disk
+            _note_failure(folder, plain, error)
         raise
     finally:
         remove_empty(folder, sweep)
@@ -202,7 +203,7 @@ def _unstarted_name(plain: DictConfig) -> str:
     unnamed = INERT - set(os.environ[SWEPT].split())
     told = sorted(text for text in overrides() if text.lstrip("+").partition("=")[0] not in unnamed)
     digest = hashlib.blake2b(",".join(told).encode(), digest_size=4).hexdigest()
-    return f"{OmegaConf.select(plain, 'model.name')}-unstarted-{digest}"
+    return f"{OmegaConf.select(plain, 'model.name')}-unstarted-{digest}".replace("/", "-")
 
 
 def _note_failure(folder: Path, plain: DictConfig, error: Exception) -> None:
@@ -236,8 +237,7 @@ def _resume(plain: DictConfig, folder: Path) -> None:
     if "data.root" not in given:
         config.data = still_found(config.data)
     _speak_as(settle_rank(config.trainer.devices))
-    metrics = read_metrics(folder)
-    if metrics is not None and metrics["status"] == "finished":
+    if (metrics := read_metrics(folder) or {}).get("status") == "finished":
         epochs = counted(metrics["epochs"], "epoch")
         say(f"{folder} is finished: {epochs}. For more, start another run from its weights: model.start={folder}")
         return
@@ -254,9 +254,9 @@ def _train(config: TrainConfig, data: FaceDataModule, folder: Path, resume: bool
         check_kept(folder, read_checkpoint(folder / "last.ckpt", config.model))
     experiment = Experiment(config, data, folder, resume)
     console.print(counts_table(data))
+    epochs = counted(config.trainer.max_epochs, "epoch")
     say(
-        f"{'Resuming' if resume else 'Training'} {config.model.name} for "
-        f"{counted(config.trainer.max_epochs, 'epoch')} "
+        f"{'Resuming' if resume else 'Training'} {config.model.name} for {epochs} "
         f"on {experiment.trainer.strategy.root_device} ({experiment.trainer.precision}), in {folder}"
     )
     metrics = experiment.run()
@@ -282,6 +282,7 @@ def reporting() -> Iterator[None]:
 
 def report(error: Exception) -> None:
     """Print an error (its message or, if it is a defect, its traceback), and remember that there was one."""
+    error = of_the_disk(error)
     failures.append(str(error))
     if isinstance(error, FerError):
         Console(stderr=True).print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)

@@ -1,12 +1,14 @@
 """Compare runs: which belong together, and what tells the others apart."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
 
+from fer.errors import FerError
 from fer.files import sha256
 from fer.naming import INERT, flat, meaningful
 from fer.runs import EXCLUDED, read_config, read_environment, read_metrics
@@ -56,8 +58,12 @@ def one_a_seed(runs: Sequence[Run]) -> list[Run]:
 
 def over_seeds(folders: Sequence[Path]) -> dict[str, list[Path]]:
     """Return the groups of finished runs that differ only in their seed, each under a name that tells it apart."""
-    measured = [(folder, read_metrics(folder) or {}) for folder in folders]
-    finished = [read_run(folder, known) for folder, known in measured if known.get("status") == "finished"]
+    finished = []
+    for folder in folders:
+        known = read_metrics(folder) or {}
+        with suppress(FerError, TypeError, AttributeError):  # a damaged record: its run is scored, but not compared
+            if known.get("status") == "finished" and "model" in known:
+                finished.append(read_run(folder, known))
     groups = [one_a_seed(members) for members in group(finished)]
     names = names_apart([first for first, *_ in groups])
     return {

@@ -63,10 +63,6 @@ class DataConfig:
     filters: list[str] = field(default_factory=lambda: ["blank", "outliers", "unknown", "leading", "majority"])
 
 
-FERPLUS_KEYS = ("votes", "index", "contempt", "target", "filters")
-"""Keys of the data section that mean nothing unless the data are FER+."""
-
-
 @dataclass
 class InputConfig:
     """What the network expects of a picture; see `fer.models.preprocess.Preprocess`."""

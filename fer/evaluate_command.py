@@ -16,9 +16,11 @@ from fer.data.faces import SPLITS, Split
 from fer.errors import FerError
 from fer.evaluation import Evaluator, Result
 from fer.result_table import write_results
-from fer.runs import find_runs
+from fer.runs import find_runs, overrides
 from fer.terminal import console, cross_table, results_table, say
 from fer.weights import open_run
+
+FOR_TRAINING = ("data.oversample", "data.augment", "data.batch_size", "data.num_workers")
 
 Scored = TypeVar("Scored", Result, CrossResult)
 
@@ -37,7 +39,7 @@ def evaluate(plain: DictConfig) -> None:
     several = len(folders) > 1
     results = _each(folders, lambda run: evaluator.evaluate(run, _name(run, Path(config.run)) if several else None))
     # results of files of weights are not put among those files
-    shared = Path("logs/weights") if folders[0].is_file() else Path(config.run)
+    shared = _for_weights(Path(config.run)) if folders[0].is_file() else Path(config.run)
     if config.ensemble:
         with reporting():
             if len(results) < len(folders):
@@ -52,6 +54,12 @@ def evaluate(plain: DictConfig) -> None:
         say(f"all of them: {write_results(shared, split, results, seeds)}")
 
 
+def _for_weights(folder: Path) -> Path:
+    """Return where the results over a folder's files of weights go: those of another folder have another place."""
+    name = folder.resolve().name
+    return Path("logs/weights") if name in ("weights", "") else Path("logs/weights", name)
+
+
 def _evaluate_elsewhere(config: EvaluateConfig) -> None:
     """Evaluate runs on other data sets than their own, all in one table."""
     if not isinstance(config.others, list):
@@ -60,6 +68,9 @@ def _evaluate_elsewhere(config: EvaluateConfig) -> None:
         raise FerError("ensemble and data_root: mean the run's own data; leave them out with data=… and others=…")
     if config.data is not None and config.data.exclude is not None:
         raise FerError("data.exclude: leaves pictures out of training alone; an evaluation scores them all")
+    for key in (text.lstrip("+").partition("=")[0] for text in overrides()):
+        if key == "data.size" or key.startswith(FOR_TRAINING):
+            raise FerError(f"{key}: an evaluation reads pictures as the run's own network expects them; leave it out")
     split: Any = choose(config.split, (*SPLITS, "all"), "split")
     folders = find_runs(Path(config.run))
     sets = [] if config.data is None else [config.data]

@@ -123,6 +123,11 @@ class Evaluator:
         """
         data, seen = self._read(run.config, run.record)
         check_data(run.file, run.record, data.digest, data.all_faces)
+        if data.all_faces.classes != run.trained.classes:
+            raise FerError(
+                f"'{run.file}' tells {', '.join(run.trained.classes)} apart, but {data.all_faces.source} hold "
+                f"{', '.join(data.all_faces.classes)}; data=folder data.root=path scores it over what both have"
+            )
         model = run.trained.model.to(self.device)
         batches = (faces for faces, *_ in data.evaluation_dataloader(self.split))
         logits = predict(model, batches, self.device, low_precision(run.config.trainer.precision, self.device), views)

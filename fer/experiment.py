@@ -1,8 +1,6 @@
 """Train one configuration: everything between the command and the folder it leaves behind."""
 
-import json
 import logging
-import shutil
 import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,17 +28,20 @@ from fer.config import TrainConfig
 from fer.data.datamodule import FaceDataModule
 from fer.device import auto_precision, missed_gpu, root_device
 from fer.distill import open_teacher
-from fer.errors import FerError, first_line
+from fer.errors import FerError, first_line, one_line
 from fer.figures import curves, png_bytes
-from fer.files import sha256, write_whole
-from fer.own_network import own_source
-from fer.runs import EXCLUDED, environment, make_folder, write_config, write_json
+from fer.files import write_whole
+from fer.record import weights_loaded, write_record
+from fer.runs import make_folder, write_json
 from fer.start import start_from
 
 log = logging.getLogger(__name__)
 
 EPOCHS = {"sample": 10, "fer2013": 30, "ferplus": 30, "folder": 30}
 
+
+COMPILERS = ("torch._dynamo", "torch._inductor")
+"""The modules whose errors say that a network cannot be compiled."""
 
 MISSED_GPU = (
     "There is an NVIDIA GPU here, but this PyTorch is built for CPUs alone, so the training goes on without it; "
@@ -182,50 +183,45 @@ class Experiment:
         if not leading:
             return {}
         metrics = self._metrics(figures, record)
-        write_json(self.folder / "metrics.json", metrics)
-        self._write_curves()
-        log_hparams(self.logger, self.config, metrics)
-        self.logger.finalize("success")
+        with self._interruptible():
+            self._write_curves()
+            log_hparams(self.logger, self.config, metrics)
+            self.logger.finalize("success")
+            write_json(self.folder / "metrics.json", metrics)  # the last: it says that the run is finished
         return metrics
 
     def _record(self) -> dict[str, Any]:
-        """Write the configuration and whatever else a result depends on; a resumed run keeps its first record."""
-        write_config(self.folder, self.config)
-        if self.config.data.exclude is not None and not (self.folder / EXCLUDED).is_file():
-            shutil.copyfile(self.config.data.exclude, self.folder / EXCLUDED)
+        teacher = self.classifier.teacher
+        built_on = {
+            **({"teacher": teacher.record} if teacher is not None else {}),
+            **({"start": self.start} if self.start is not None else {}),
+            **({} if self.resume else weights_loaded(self.config)),
+        }
         device = self.trainer.strategy.root_device
-        record = environment(self.config.seed, self.data.record, device)
-        if self.classifier.teacher is not None:
-            record["teacher"] = self.classifier.teacher.record
-        if self.start is not None:
-            record["start"] = self.start
-        weights = self.config.model.weights
-        if weights is not None and not self.resume and Path(weights).is_file():
-            record["weights"] = {"file": Path(weights).name, "sha256": sha256(Path(weights))}
-        if own := own_source(self.config.model.network):
-            record["network"] = own
-        path = self.folder / "environment.json"
-        if self.resume and path.is_file():
-            first = json.loads(path.read_text(encoding="utf-8"))
-            if first.get("teacher") != record.get("teacher"):
-                raise FerError("distill.teacher: it is not the one any more that this run began with; put that back")
-            if first.get("network", record.get("network")) != record.get("network"):
-                raise FerError(
-                    f"model.network: {first['network']['file']} has changed since this run began; put it back"
-                )
-            record = {**first, "resumed": [*first.get("resumed", []), record]}
-        write_json(path, record)
-        return record
+        return write_record(self.folder, self.config, self.data.record, device, built_on, self.resume)
 
     def _fit(self) -> None:
         last = self.folder / "last.ckpt" if self.resume else None
         with self._interruptible():
             try:
                 self.trainer.fit(self.classifier, datamodule=self.data, ckpt_path=last)
+            except Exception as error:
+                if self.config.trainer.compile and type(error).__module__.startswith(COMPILERS):
+                    reason = one_line(error.__cause__ or error)
+                    raise FerError(
+                        f"trainer.compile: the network cannot be compiled here ({reason}); set it to false"
+                    ) from error
+                raise
             finally:
                 self.stop.restore()
                 self.classifier.release()
         if self.stop.wanted(self.trainer):  # requested after the last batch: the epoch's checkpoint is already written
+            raise self._interruption()
+        self._heed_termination()
+
+    def _heed_termination(self) -> None:
+        """Stop if SIGTERM came where Lightning does not act on it, before its next stage forgets the signal."""
+        if self.trainer.received_sigterm:
             raise self._interruption()
 
     @contextmanager
@@ -249,8 +245,12 @@ class Experiment:
         self.classifier.load_state_dict(best["state_dict"])
         self.best_epoch = int(best["epoch"]) + 1
         options: Any = {"datamodule": self.data, "verbose": False}
-        val = self.trainer.validate(self.classifier, **options)[0]
-        return {**val, **(self.trainer.test(self.classifier, **options)[0] if self.config.trainer.test else {})}
+        figures = dict(self.trainer.validate(self.classifier, **options)[0])
+        self._heed_termination()
+        if self.config.trainer.test:
+            figures |= self.trainer.test(self.classifier, **options)[0]
+            self._heed_termination()
+        return figures
 
     def _metrics(self, figures: dict[str, float], record: dict[str, Any]) -> dict[str, Any]:
         row = next(row for row in self.history.rows if row["epoch"] == self.best_epoch)

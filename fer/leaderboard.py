@@ -146,7 +146,7 @@ def markdown(table: Sequence[Mapping[str, Any]]) -> str:
     lines = ["| " + " | ".join(COLUMNS) + " |", "| --- |" + " ---: |" * (len(COLUMNS) - 1)]
     for row in table:
         if row["status"] == "finished":
-            lines.append("| " + " | ".join(cell(row) for cell in COLUMNS.values()) + " |")
+            lines.append("| " + " | ".join(cell(row).replace("|", "\\|") for cell in COLUMNS.values()) + " |")
         else:
             error = str(row["error"]).replace("|", "\\|").replace("\n", " ")
             lines.append(f"| {row['name']} | **{row['status']}**: {error} |" + " |" * (len(COLUMNS) - 2))

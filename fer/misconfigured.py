@@ -10,6 +10,9 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandat
 
 from fer.errors import FerError, first_line
 
+FERPLUS_KEYS = ("votes", "index", "contempt", "target", "filters")
+"""Keys of the data section that mean nothing unless the data are FER+."""
+
 
 def explained(error: Exception, schema: type) -> Exception:
     """Return an error of Hydra or OmegaConf as a FerError of one sentence; other errors as they are.
@@ -23,6 +26,11 @@ def explained(error: Exception, schema: type) -> Exception:
         known = f"choose one of {', '.join(error.options)}" if error.options else "there is none to choose"
         return FerError(f"{group}: '{name}' is unknown; {known}")
     if isinstance(error, OverrideParseException):
+        if error.override.startswith("data.class_map=") and not error.override.isascii():
+            return FerError(
+                "data.class_map: no command line takes names of these letters; write class_map in a file of your own "
+                "beside conf/data/folder.yaml"
+            )
         return FerError(
             f"the argument '{error.override}' cannot be read ({first_line(error)}); write key=value, and a value that "
             "holds unusual signs in quotes of its own, \"key='value'\""
@@ -31,6 +39,8 @@ def explained(error: Exception, schema: type) -> Exception:
         cause = error.__cause__
         if isinstance(cause, OmegaConfBaseException):
             return explained(cause, schema)
+        if "Multiple values for" in str(error):
+            return FerError(f"{first_line(error).partition('. ')[0]}: write it without the plus, and once")
         several = "; to train one after the other, write -m before the settings; for a list, write key=[a,b]"
         return FerError(first_line(error) + (several if "--multirun" in str(error) else ""))
     if isinstance(error, OmegaConfBaseException):
@@ -55,8 +65,10 @@ def _no_such_key(key: str, schema: type) -> str:
     open_section = next((section for section in known if key.startswith(f"{section}.")), None)
     if open_section:  # its keys belong to something else: a network's arguments, say
         return f"{key}: there is no such configuration key; to add it to {open_section}, write +{key}=…"
-    if key in known:  # of the schema, but not of the data set that was chosen
+    if key.removeprefix("data.") in FERPLUS_KEYS:
         return f"{key}: only data=ferplus has this key"
+    if key in known:
+        return f"{key}: it is missing; do not leave out (~) or replace what holds it"
     meant = _similar(key, known)
     return f"{key}: there is no such configuration key; {f'is {meant} meant? ' if meant else ''}--help shows all"
 

@@ -13,11 +13,12 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
-from fer.config import FERPLUS_KEYS, TrainConfig
+from fer.config import TrainConfig
 from fer.data.faces import Faces
 from fer.files import sha256
 from fer.labels import EMOTIONS, EMOTIONS_WITH_CONTEMPT
-from fer.own_network import own_source
+from fer.misconfigured import FERPLUS_KEYS
+from fer.own_network import own_source, own_transforms
 
 SHARED_FOLDER = "FER_RUN_FOLDER"
 INERT = frozenset(
@@ -55,6 +56,8 @@ def run_key(config: TrainConfig, digest: str, classes: Sequence[str] = EMOTIONS)
     told["distill.teacher"] = [_content(path) for path in config.distill.teachers]
     if own := own_source(config.model.network):  # no other name changes for it, so FORMAT stays
         told["model.network"] = own
+    if own_ones := own_transforms(config.data.augment.transforms):
+        told["data.augment.transforms"] = own_ones
     others = [name for name in classes if name not in EMOTIONS_WITH_CONTEMPT]  # the digest knows only their labels
     text = json.dumps([told, digest, *others], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()

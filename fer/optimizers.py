@@ -1,6 +1,7 @@
 """Optimisers over groups of a network's parameters, and the schedule of the learning rate."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Protocol, runtime_checkable
 
@@ -9,6 +10,7 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from fer.config import OptimConfig
+from fer.errors import FerError
 from fer.muon import Muon
 
 
@@ -21,8 +23,15 @@ class Grouped(Protocol):
 
 
 def grouped(network: nn.Module, optim: OptimConfig) -> list[dict[str, Any]]:
-    """Return a network's trainable parameters in groups for an optimiser, with learning rates and weight decays."""
-    parts = network.parameter_groups() if isinstance(network, Grouped) else [(1.0, network.parameters())]
+    """Return a network's trainable parameters in groups for an optimiser, with learning rates and weight decays.
+
+    Raises:
+        FerError: If there are none, or the network's own groups do not hold each of them once.
+    """
+    parts = [(1.0, list(network.parameters()))]
+    if isinstance(network, Grouped):
+        parts = [(share, list(parameters)) for share, parameters in network.parameter_groups()]
+    _check_whole(network, [parameter for _, parameters in parts for parameter in parameters])
     groups = []
     for share, parameters in parts:
         trained = [parameter for parameter in parameters if parameter.requires_grad]
@@ -33,6 +42,18 @@ def grouped(network: nn.Module, optim: OptimConfig) -> list[dict[str, Any]]:
             if chosen:
                 groups.append({"params": chosen, "lr": optim.lr * share, "weight_decay": decay})
     return groups
+
+
+def _check_whole(network: nn.Module, found: list[nn.Parameter]) -> None:
+    names = {id(parameter): name for name, parameter in network.named_parameters() if parameter.requires_grad}
+    if not names:
+        raise FerError("model.network: it has no parameter to train")
+    if not all(isinstance(parameter, nn.Parameter) for parameter in found):
+        raise FerError("model.network: its parameter_groups must give pairs of a share and a list of parameters")
+    times = Counter(id(parameter) for parameter in found)
+    for place, name in names.items():
+        if times[place] != 1:
+            raise FerError(f"model.network: its parameter_groups give {name} {times[place]} times, not once")
 
 
 def build_optimizer(network: nn.Module, optim: OptimConfig, low: torch.dtype, replay: bool) -> Optimizer:

@@ -3,6 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
+import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from fer.data.unlabelled import read_unlabelled
 from fer.device import low_precision, root_device
 from fer.errors import FerError
 from fer.prediction import VIEWS, in_batches, predict
-from fer.prediction_table import write_predictions
+from fer.prediction_table import is_predictions, write_predictions
 from fer.runs import make_folder
 from fer.terminal import say
 from fer.weights import open_run
@@ -31,10 +32,18 @@ def predict_pictures(plain: DictConfig) -> None:
     device = root_device(config.accelerator)
     file = Path(config.file).expanduser()
     make_folder(file.parent, "choose another with file=path")
+    if file.exists() and not is_predictions(file):
+        raise FerError(f"file: '{file}' is there and no table of predictions; choose another name")
     names, images, errors = read_unlabelled(Path(config.pictures).expanduser(), run.config.data.size, file)
     low = low_precision(run.config.trainer.precision, device)
     batches = with_progress(in_batches(images, BATCH), -(-len(images) // BATCH), "Looking at them", least=SHOWN)
     logits = predict(run.trained.model.to(device), batches, device, low, [views])[views]
+    sound = torch.isfinite(logits).all(1)
+    if not sound.any():
+        raise FerError(f"run: the network of '{run.file}' gives no numbers, for any picture; train another")
+    unclear = [name for name, one in zip(names, sound, strict=True) if not one]
+    errors += [FerError(f"{name}: the network gives no numbers for it, so it is left out") for name in unclear]
+    names, logits = [name for name in names if name not in unclear], logits[sound]
     write_predictions(file, names, run.trained.classes, {views: logits})
     for damaged in errors[:SHOWN]:
         report(damaged)

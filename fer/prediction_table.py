@@ -10,6 +10,16 @@ from fer.errors import FerError
 from fer.files import drafted
 
 _AT_ONCE = 10_000
+_HEAD = 100  # bytes of a file's first line that tell what it is
+
+
+def is_predictions(path: Path) -> bool:
+    """Return whether a file is a table of predictions, which may be replaced by another."""
+    try:
+        with path.open("rb") as file:
+            return file.readline(_HEAD).startswith(b"picture,")
+    except OSError:
+        return False
 
 
 def write_predictions(

@@ -79,7 +79,7 @@ def write_results(folder: Path, split: Split, results: Sequence[Result], seeds: 
     heads = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * WORDS + " ---: |" * (len(COLUMNS) - WORDS)]
     cells = [row for result in results for row in rows(result)]
     cells += [row for name, of_seeds in seeds.items() for row in seed_rows(name, of_seeds)]
-    lines = ["| " + " | ".join(row) + " |" for row in cells]
+    lines = ["| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in cells]
     try:
         write_whole(
             path, "\n".join([title(split).capitalize() + ".", "", *heads, *lines, "", f"({note(seeds)})"]) + "\n"

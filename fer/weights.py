@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 from hydra.utils import get_class
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
@@ -20,6 +20,7 @@ from fer.checkpoint import Trained, load_trained
 from fer.config import TrainConfig, checked
 from fer.errors import FerError, first_line
 from fer.files import sha256, write_whole
+from fer.own_network import own_source
 from fer.runs import EXCLUDED, read_environment, read_metrics, repeatable_config
 from fer.temperature import CANDIDATES
 
@@ -59,16 +60,36 @@ def open_run(path: Path) -> TrainedRun:
     """
     if path.suffix == SUFFIX and not path.is_dir():
         return _open_weights(path)
-    config = checked(repeatable_config(path), TrainConfig)
+    config = _checked(repeatable_config(path), path / "config.yaml")
+    record = read_environment(path)
+    _warn_of_changed_code(config, record, path)
     history = path / "metrics.csv"
     return TrainedRun(
         config,
         load_trained(path / "best.ckpt", config.model),
-        read_environment(path),
+        record,
         _read_history(history),
         path,
         path / "best.ckpt",
     )
+
+
+def _checked(plain: DictConfig, file: Path) -> TrainConfig:
+    try:
+        return checked(plain, TrainConfig)
+    except FerError as error:
+        raise FerError(f"run: '{file}' holds a configuration that this version cannot read ({error})") from error
+
+
+def _warn_of_changed_code(config: TrainConfig, record: Mapping[str, Any], path: Path) -> None:
+    """Warn if the file of a user's own network has changed: it may compute something else with the same weights."""
+    first, now = record.get("network"), own_source(config.model.network)
+    if isinstance(first, dict) and now and first.get("sha256") != now["sha256"]:
+        log.warning(
+            "%s: %s has changed since this was trained; if what its network computes has, figures are of another one.",
+            path,
+            now["file"],
+        )
 
 
 def _read_history(path: Path) -> list[dict[str, float]]:
@@ -230,7 +251,7 @@ def _check_network(network: Mapping[str, Any], path: Path) -> None:
 def _open_weights(path: Path) -> TrainedRun:
     content = _content(path)
     try:
-        config = checked(OmegaConf.create(content["config"]), TrainConfig)
+        config = _checked(OmegaConf.create(content["config"]), path)
         classes = tuple(content["classes"])
         _check_network(config.model.network, path)
         model = rebuild_model(plain_model(config.model, len(classes), config.trainer.channels_last))
@@ -241,6 +262,7 @@ def _open_weights(path: Path) -> TrainedRun:
         model.view_temperatures = {str(view): _temperature(found) for view, found in further.items()}
         trained = Trained(model.eval(), config.model.name, classes, int(content["epoch"]))
         record = dict(content["record"])
+        _warn_of_changed_code(config, record, path)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
         raise FerError(f"run: '{path}' does not fit the network it names ({first_line(error)})") from error
     return TrainedRun(config, trained, record, [], _reports(path), path)

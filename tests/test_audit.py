@@ -296,3 +296,14 @@ def test_a_whole_picture_is_not_cut() -> None:
 def test_nothing_to_learn_labels_from_is_named(tiny_faces: Faces) -> None:
     with pytest.raises(FerError, match=r"too few different training pictures .* labels=false"):
         out_of_fold(tiny_faces.take(np.array([0, 0, 0])))
+
+
+def test_suspects_that_are_not_looked_for_are_not_none(tiny_folder: Path) -> None:
+    arguments = ("data=fer2013", f"data.root={tiny_folder}", "labels=false")
+    Path("audit").mkdir()
+    Path("audit/suspects.csv").write_text("mine\n")
+    told = call("fer/audit/__main__.py", *arguments)
+    assert told.status == 0, told.err
+    assert "not looked for" in told.out and "suspects.csv" not in told.out
+    assert json.loads(Path("audit/audit.json").read_text())["suspected_labels"] is None
+    assert Path("audit/suspects.csv").read_text() == "mine\n"

@@ -217,3 +217,9 @@ def test_fer2013_in_other_splits_is_not_fer2013_and_what_was_trained_on_is_count
     assert told.status == 0, told.err
     count = int((tiny_faces.splits == 2).sum())
     assert f"of the {count} pictures to be scored, it was trained on {count}" in caplog.text
+
+
+@pytest.mark.parametrize("option", ["data.size=96", "data.oversample.enabled=true", "data.augment.classes=all"])
+def test_what_concerns_training_alone_is_refused(option: str, other: Path, tiny_sweep: Sweep) -> None:
+    told = call("evaluate.py", f"run={run_of(tiny_sweep, 'cnn10')}", "data=folder", f"data.root={other}", option)
+    refused(told, option.partition("=")[0], "leave it out")

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from fer.data.datamodule import FaceDataModule
 from fer.errors import FerError
 from fer.experiment import Experiment
 from fer.naming import run_key
+from fer.optimizers import grouped
 from fer.own_network import own_source
 from fer.runs import git_commit, write_json
 from fer.weights import open_run
@@ -156,3 +159,79 @@ def test_a_network_beside_the_commands_is_a_change_of_the_code(tmp_path: Path, m
     assert git_commit() == commit
     (tmp_path / "my_net.py").touch()
     assert git_commit() == f"{commit}+changes"
+
+
+AUGMENTATION = """
+import albumentations as A
+
+class Darker(A.ImageOnlyTransform):
+    def apply(self, img, **params):
+        return img // 2
+"""
+
+
+def test_files_of_own_transforms_and_networks_count_like_the_configuration(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    transform, network = tmp_path / "own_aug.py", tmp_path / "own_net2.py"
+    transform.write_text(AUGMENTATION)
+    network.write_text(readme_example())
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = composed(
+        "model=custom",
+        "model.network._target_=own_net2.MyNet",
+        "data=folder",
+        f"data.root={tiny_folder}",
+        "+data.augment.transforms.own._target_=albumentations.OneOf",
+        "+data.augment.transforms.own.transforms=[{_target_: own_aug.Darker}]",
+        "trainer.max_epochs=1",
+        "trainer.progress_bar=false",
+    )
+    data = FaceDataModule(config.data, build_transforms(config.data.augment), config.seed)
+    Experiment(config, data, Path("run")).run()
+    recorded = json.loads(Path("run/environment.json").read_text())["transforms"]
+    assert recorded == {
+        "own.transforms.0": {"file": "own_aug.py", "sha256": hashlib.sha256(transform.read_bytes()).hexdigest()}
+    }
+    key = run_key(config, data.digest)
+    assert key == run_key(config, data.digest)
+    open_run(Path("run"))
+    assert "has changed" not in caplog.text
+    transform.write_text(AUGMENTATION + "# edited\n")
+    assert key != run_key(config, data.digest)
+    with pytest.raises(FerError, match=r"transforms\.own\.transforms\.0: own_aug\.py has changed since this run"):
+        Experiment(config, data, Path("run"), resume=True).run()
+    network.write_text(readme_example() + "# edited\n")
+    open_run(Path("run"))
+    assert "own_net2.py has changed since this was trained" in caplog.text
+
+
+class Partly(nn.Module):
+    """A network whose groups of parameters leave one out."""
+
+    def __init__(self, groups: str) -> None:
+        super().__init__()
+        self.features, self.head = nn.Conv2d(1, 8, 3), nn.Linear(8, 7)
+        self.groups = groups
+
+    def parameter_groups(self) -> Iterator[tuple[float, Any]]:
+        yield 1.0, self.head.parameters()
+        if self.groups == "twice":
+            yield 0.5, self.parameters()
+        if self.groups == "named":
+            yield 0.5, self.features.named_parameters()
+
+
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        ("left out", r"give features\.weight 0 times, not once"),
+        ("twice", r"give head\.weight 2 times, not once"),
+        ("named", "pairs of a share and a list of parameters"),
+    ],
+)
+def test_every_parameter_is_in_one_group(groups: str, said: str) -> None:
+    with pytest.raises(FerError, match=said):
+        grouped(Partly(groups), composed("model=cnn10").optim)
+    with pytest.raises(FerError, match="it has no parameter to train"):
+        grouped(nn.Flatten(), composed("model=cnn10").optim)

@@ -278,3 +278,17 @@ def test_class_weights_and_the_optimizer_reach_the_training(tiny_folder: Path) -
     assert torch.allclose(weights_used * counts, torch.full((7,), float(counts.sum()) / 7))
     run.run()
     assert isinstance(run.trainer.optimizers[0], torch.optim.AdamW)
+
+
+def test_a_network_that_cannot_be_compiled_is_told_of(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def backend(graph: torch.fx.GraphModule, inputs: object) -> Callable[..., Any]:
+        raise RuntimeError("No working C++ compiler found")
+
+    monkeypatch.setattr(
+        torch.nn.Module,
+        "compile",
+        lambda self: setattr(self, "_compiled_call_impl", torch.compile(self._call_impl, backend=backend)),
+    )
+    run = experiment(composed(*SMALL, "trainer.compile=true", "trainer.max_epochs=1"), tiny_folder, "run")
+    with pytest.raises(FerError, match=r"trainer\.compile: .*No working C\+\+ compiler found.*; set it to false"):
+        run.run()

@@ -180,3 +180,37 @@ def test_the_table_is_no_picture_of_the_next_time(pictures: Path, tiny_sweep: Sw
         told = call(SCRIPT, f"run={run_of(tiny_sweep, 'cnn10')}", f"pictures={pictures}", f"file={pictures}/table.csv")
         assert told.status == 0, told.err
     assert len(read(pictures / "table.csv")) == 12
+
+
+def test_only_a_table_of_predictions_is_replaced(pictures: Path, tiny_sweep: Sweep) -> None:
+    run, picture = run_of(tiny_sweep, "cnn10"), pictures / "one" / "01.png"
+    before = picture.read_bytes()
+    for target in (picture, pictures / "notes.txt"):
+        refused(call(SCRIPT, f"run={run}", f"pictures={picture}", f"file={target}"), "no table of predictions")
+    assert picture.read_bytes() == before
+    for _ in range(2):
+        assert call(SCRIPT, f"run={run}", f"pictures={picture}", "file=table.csv").status == 0
+
+
+class Normalising(nn.Module):
+    """A network that divides by a picture's own deviation, which is 0 for a flat one."""
+
+    def forward(self, faces: torch.Tensor) -> torch.Tensor:
+        x = faces.float().flatten(1)
+        return ((x - x.mean(1, keepdim=True)) / x.std(1, keepdim=True))[:, :7]
+
+
+def test_what_a_network_gives_no_numbers_for_is_left_out(
+    pictures: Path, tiny_sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flat = pictures / "flat.png"
+    cv2.imwrite(str(flat), np.full((48, 48), 9, np.uint8))
+    run = open_run(run_of(tiny_sweep, "cnn10"))
+    own = run._replace(trained=run.trained._replace(model=Normalising()))  # type: ignore[arg-type]
+    monkeypatch.setattr("fer.predict_command.open_run", lambda path: own)
+    told = call(SCRIPT, "run=x", f"pictures={pictures}", "file=table.csv", "views=plain")
+    assert told.status == 1
+    assert "flat.png: the network gives no numbers for it" in told.err
+    assert sorted(Path(row["picture"]).name for row in read(Path("table.csv"))) == [f"{at:02}.png" for at in range(12)]
+    told = call(SCRIPT, "run=x", f"pictures={flat}", "file=other.csv", "views=plain")
+    refused(told, "gives no numbers, for any picture")

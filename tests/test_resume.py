@@ -1,6 +1,7 @@
 """A training that was stopped, whenever and however, goes on as if it had not been."""
 
 import csv
+import errno
 import json
 import shutil
 import signal
@@ -15,8 +16,9 @@ from lightning.pytorch.callbacks import Callback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fer.callbacks.checkpoint import RunCheckpoint, WholeCheckpoints
+from fer.errors import FerError
 from fer.experiment import InterruptedRunError
-from tests.conftest import Sweep, call, composed, refused, run_of
+from tests.conftest import Sweep, call, composed, quick, refused, run_of
 from tests.test_experiment import FROZEN, SMALL, assert_same, experiment, weights
 
 
@@ -274,7 +276,44 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
         raise OSError("No space left on device")
 
     monkeypatch.setattr("fer.callbacks.checkpoint.torch.save", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(FerError, match=r"last\.ckpt' cannot be written \(No space left.*train\.py resume="):
         WholeCheckpoints().save_checkpoint({"epoch": 2}, path)
     assert torch.load(path, weights_only=True) == {"epoch": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+class TerminateAt(Callback):
+    """Ends the training as a batch system does, where Lightning itself takes no notice."""
+
+    def __init__(self, hook: str) -> None:
+        setattr(self, hook, lambda *_: signal.raise_signal(signal.SIGTERM))
+
+
+@pytest.mark.parametrize("hook", ["on_train_end", "on_validation_end", "on_test_end"])
+def test_a_job_that_is_ended_before_its_figures_are_written_does_not_go_on(tiny_folder: Path, hook: str) -> None:
+    run = experiment(composed(*SMALL), tiny_folder, "run")
+    run.trainer.callbacks.append(TerminateAt(hook))  # type: ignore[attr-defined]
+    with pytest.raises(InterruptedRunError):
+        run.run()
+    assert not Path("run/metrics.json").exists()
+    assert experiment(composed(*SMALL), tiny_folder, "run", resume=True).run()["status"] == "finished"
+
+
+def test_damaged_small_files_do_not_keep_a_run_from_going_on(tiny_folder: Path) -> None:
+    stopped = experiment(composed(*SMALL), tiny_folder, "run")
+    stopped.trainer.callbacks.insert(0, StopAt(3))  # type: ignore[attr-defined]
+    with pytest.raises(InterruptedRunError):
+        stopped.run()
+    Path("run/environment.json").write_text("{")
+    Path("run/metrics.json").write_text("{}")
+    told = call("train.py", "resume=run")
+    assert told.status == 0, told.err
+    assert json.loads(Path("run/metrics.json").read_text())["status"] == "finished"
+
+
+def test_a_full_disk_is_told_in_one_sentence(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "run/metrics.csv")
+
+    monkeypatch.setattr("fer.callbacks.history.History.on_train_epoch_end", full)
+    refused(call("train.py", *quick(tiny_folder)), "'run/metrics.csv' cannot be written (No space left on device)")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fer.runs import read_metrics, write_json
-from tests.conftest import Sweep, call, refused, run_of
+from tests.conftest import Sweep, call, quick, refused, run_of
 
 Spoil = Callable[[Path], object]
 
@@ -135,3 +135,29 @@ def test_a_record_that_is_none_does_no_harm(tiny_sweep: Sweep) -> None:
     assert call("evaluate.py", "run=run").status == 0
     scores = read_metrics(Path("run/evaluation/test")) or {}
     assert scores["data"].startswith("unknown")
+
+
+def test_results_without_a_model_cost_no_table(tiny_sweep: Sweep) -> None:
+    for name in ("one", "other"):
+        shutil.copytree(run_of(tiny_sweep, "cnn10"), f"runs/{name}")
+    Path("runs/other/metrics.json").write_text('{"status": "finished"}')
+    told = call("evaluate.py", "run=runs", "faces=false")
+    assert told.status == 0, told.err
+    assert Path("runs/evaluation-test.md").read_text().count("| plain |") == 2
+
+
+def test_a_configuration_of_something_else_is_named(cnn10: Path, tiny_folder: Path) -> None:
+    (cnn10 / "config.yaml").write_text((cnn10 / "config.yaml").read_text() + "newkey: 1\n")
+    for told in (call("evaluate.py", f"run={cnn10}"), call("train.py", f"model.start={cnn10}", *quick(tiny_folder))):
+        refused(told, f"{cnn10}/config.yaml' holds a configuration that this version cannot read", "newkey")
+
+
+def test_other_classes_without_a_record_are_refused(cnn10: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    (cnn10 / "environment.json").unlink()
+    root = tmp_path / "more"
+    shutil.copytree(tiny_folder, root)
+    for split in ("train", "test"):
+        shutil.copytree(root / split / "sad", root / split / "pride")
+    config = cnn10 / "config.yaml"
+    config.write_text(config.read_text().replace("extra_classes: error", "extra_classes: keep"))
+    refused(call("evaluate.py", f"run={cnn10}", f"data_root={root}"), "tells angry, disgust", "pride", "data=folder")

@@ -149,10 +149,10 @@ def test_a_folder_of_files_is_evaluated_like_one_of_runs(file: Path, tiny_folder
     told = call("evaluate.py", f"run={handed}", "ensemble=true", f"data_root={tiny_folder}", "faces=false")
     assert told.status == 0, told.err
     assert "mean of 2" in told.out
-    table = Path("logs/weights/evaluation-test.md").read_text()
+    table = Path("logs/weights/handed/evaluation-test.md").read_text()
     assert "| two | plain | 48 |" in table
     assert Path("logs/weights/one/evaluation/test/report.html").is_file()
-    assert Path("logs/weights/evaluation/test/report.html").is_file()
+    assert Path("logs/weights/handed/evaluation/test/report.html").is_file()
     assert len(list(handed.iterdir())) == 2
 
 

@@ -49,7 +49,7 @@ def audit(plain: DictConfig) -> None:
         reason = f"cannot be written ({error.strerror}); close it where it is open"
         raise FerError(f"'{error.filename2 or error.filename}' {reason}") from error
     console.print(_table(findings, votes))
-    for name in ("audit.html", "audit.json", "suspects.csv", "exclude.csv"):
+    for name in ("audit.html", "audit.json", *(["suspects.csv"] if config.labels else []), "exclude.csv"):
         say(f"{folder / name}")
     if before is not None:
         say(f"{before} (the list that was there)")
@@ -80,9 +80,10 @@ def _write(findings: Findings, votes: Agreement | None, kinds: list[str], folder
     """Write all that was found, and return where the list of exclusions from before is, if it was another one."""
     found = {**findings.to_dict(), "ferplus": votes and votes._asdict()}
     write_whole(folder / "audit.json", json.dumps(found, indent=1) + "\n")
-    columns = ["picture", "given", "suggested", "quality"]
-    rows = [dict(zip(columns, row, strict=True)) for row in found["suspected_labels"]]
-    write_whole(folder / "suspects.csv", csv_text(rows, columns))
+    if findings.suspects is not None:
+        columns = ["picture", "given", "suggested", "quality"]
+        rows = [dict(zip(columns, row, strict=True)) for row in found["suspected_labels"]]
+        write_whole(folder / "suspects.csv", csv_text(rows, columns))
     write_page(findings, folder / "audit.html")
     return write_exclusions(folder / "exclude.csv", exclusions(findings, kinds))
 
@@ -94,7 +95,7 @@ def exclusions(findings: Findings, kinds: list[str]) -> dict[str, str]:
         "near_leaks": findings.leaked_training(near=True),
         "blank": findings.blank,
         "conflicts": np.concatenate([np.empty(0, np.intp), *findings.conflicts]).astype(np.intp),
-        "suspects": np.array([found.row for found in findings.suspects], dtype=np.intp),
+        "suspects": np.array([found.row for found in findings.suspects or ()], dtype=np.intp),
     }
     reasons = {
         "leaks": "also in validation or test",
@@ -130,7 +131,8 @@ def _table(findings: Findings, votes: Agreement | None) -> Table:
     table.add_row(f"nearly another ({findings.threshold} of 64 bits)", str(len(near)), f"{len(findings.near)} pairs")
     table.add_row("blank", str(len(findings.blank)), f"{len(findings.nearly_blank)} more nearly so")
     table.add_row("decoded in part", str(len(findings.partly_decoded)), "")
-    table.add_row("suspected labels", str(len(findings.suspects)), "")
+    looked_for = findings.suspects is not None
+    table.add_row("suspected labels", str(len(findings.suspects or ())) if looked_for else "not looked for", "")
     if votes is not None:
         table.add_row(
             "… FER+ doubts them too", f"{100 * votes.suspects_doubted:.0f} %", f"all: {100 * votes.doubted:.0f} %"

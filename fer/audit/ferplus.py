@@ -35,8 +35,8 @@ def agreement(findings: Findings, original: Faces, voted: Faces) -> Agreement:
     """
     label_of = dict(zip(voted.origins, voted.labels.tolist(), strict=True))
     theirs = np.array([label_of.get(origin, -1) for origin in original.origins])
-    rows = np.array([found.row for found in findings.suspects if theirs[found.row] >= 0], dtype=np.intp)
-    suggested = np.array([found.suggested for found in findings.suspects if theirs[found.row] >= 0])
+    rows = np.array([found.row for found in findings.suspects or () if theirs[found.row] >= 0], dtype=np.intp)
+    suggested = np.array([found.suggested for found in findings.suspects or () if theirs[found.row] >= 0])
     known = theirs >= 0
     return Agreement(
         doubted=_share(theirs[known] != original.labels[known]),

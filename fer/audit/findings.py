@@ -29,7 +29,7 @@ class Findings:
         nearly_blank: Rows of pictures with next to no variation, except the blank ones.
         partly_decoded: Rows of pictures whose lower part is flat.
         levels: Brightness and contrast for each split and class.
-        suspects: Suspected labels, the most suspected first; empty where they were not looked for.
+        suspects: Suspected labels, the most suspected first; None where they were not looked for.
     """
 
     faces: Faces
@@ -40,7 +40,7 @@ class Findings:
     nearly_blank: NDArray[np.intp]
     partly_decoded: NDArray[np.intp]
     levels: Sequence[Levels]
-    suspects: Sequence[Suspect]
+    suspects: Sequence[Suspect] | None
 
     @property
     def conflicts(self) -> list[NDArray[np.intp]]:
@@ -107,7 +107,9 @@ class Findings:
             "nearly_blank": named(self.nearly_blank),
             "partly_decoded": named(self.partly_decoded),
             "levels": [level._asdict() for level in self.levels],
-            "suspected_labels": [
+            "suspected_labels": None
+            if self.suspects is None
+            else [
                 [origins[found.row], classes[found.given], classes[found.suggested], round(found.quality, 4)]
                 for found in self.suspects
             ],
@@ -135,5 +137,5 @@ def find_faults(faces: Faces, threshold: int, labels: bool, seed: int = 0) -> Fi
         nearly_blank=nearly,
         partly_decoded=partly_decoded(faces.images),
         levels=list(levels(faces, deviation)),
-        suspects=suspects(faces, out_of_fold(faces, seed)) if labels else [],
+        suspects=suspects(faces, out_of_fold(faces, seed)) if labels else None,
     )

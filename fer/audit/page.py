@@ -81,6 +81,7 @@ def _sections(findings: Findings) -> list[Section]:
     faces = findings.faces
     conflicts = findings.conflicts
     across = [group for group in findings.identical if len(set(faces.splits[group].tolist())) > 1]
+    suspects = findings.suspects or ()
     return [
         Section(
             "One picture, several labels",
@@ -113,8 +114,8 @@ def _sections(findings: Findings) -> list[Section]:
             "Suspected labels",
             "The most suspected first: below each picture its label, and what a quick model that has not seen it "
             "prefers. A look is needed: the model is right far less often than people are.",
-            [[(found.row, f"rather {faces.classes[found.suggested]}?")] for found in findings.suspects[:SHOWN]],
-            len(findings.suspects),
+            [[(found.row, f"rather {faces.classes[found.suggested]}?")] for found in suspects[:SHOWN]],
+            len(suspects),
         ),
     ]
 

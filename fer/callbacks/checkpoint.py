@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from fer.callbacks.budget import Budget
 from fer.classifier import DivergedError
+from fer.errors import FerError, first_line
 from fer.files import drafted
 
 SHARE = 0.05  # of the training's time that writing `last.ckpt` may take
@@ -24,9 +25,19 @@ class WholeCheckpoints(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write a checkpoint in one step."""
-        with drafted(Path(path)) as draft:
-            torch.save(checkpoint, draft)
+        """Write a checkpoint in one step.
+
+        Raises:
+            FerError: If there is no room for it.
+        """
+        try:
+            with drafted(Path(path)) as draft:
+                torch.save(checkpoint, draft)
+        except (OSError, RuntimeError) as error:  # the latter is what PyTorch makes of a full disk
+            raise FerError(
+                f"'{path}' cannot be written ({first_line(error)}); is the disk full? Make room, and go on with "
+                f"python train.py resume={Path(path).parent}"
+            ) from error
 
 
 class RunCheckpoint(ModelCheckpoint):

@@ -2,8 +2,10 @@
 
 import logging
 import multiprocessing
+import multiprocessing.process
 import os
 import signal
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -209,7 +211,7 @@ class FaceDataModule(L.LightningDataModule):
             pin_memory=self._on_gpu(),
             persistent_workers=count > 0,
             prefetch_factor=4 if count else None,
-            worker_init_fn=_leave_signals_to_the_training if count else None,
+            worker_init_fn=_follow_the_training if count else None,
         )
 
     def _on_gpu(self) -> bool:
@@ -239,8 +241,18 @@ class FaceDataModule(L.LightningDataModule):
         self._resume_at = (state_dict["epoch"], state_dict["batches_done"])
 
 
-def _leave_signals_to_the_training(worker: int) -> None:
-    """Keep a worker alive when a terminal or batch system signals its whole group; the training stops by itself."""
+def _follow_the_training(worker: int) -> None:
+    """Keep a worker alive when a terminal or batch system signals its whole group, and end it with the training.
+
+    The training stops by itself, and needs its workers until then. After it was killed, one that is still sending a
+    batch to it would wait for ever.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "setpgid"):  # not on Windows
         os.setpgid(0, 0)
+    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
+
+
+def _end_with(training: multiprocessing.process.BaseProcess) -> None:
+    training.join()
+    os._exit(1)

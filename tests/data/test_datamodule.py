@@ -4,7 +4,9 @@ import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
 import sys
+import time
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,7 +27,7 @@ from fer.data.sources import find_fer2013, read_source
 from fer.errors import FerError
 from fer.labels import EMOTIONS
 from fer.reading import open_data
-from tests.conftest import composed
+from tests.conftest import ROOT, composed
 from tests.data.layouts import write_classes
 
 
@@ -283,3 +285,39 @@ def test_the_sample_is_announced_once_and_clearly(caplog: pytest.LogCaptureFixtu
     lines = [record.getMessage() for record in caplog.records if "FER2013 was not found" in record.getMessage()]
     assert len(lines) == 1
     assert "data.root" in lines[0]
+
+
+def alive(process: int) -> bool:
+    """Return whether a process runs; one that has ended and that nobody waited for does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
+def test_workers_of_a_killed_training_end_with_it() -> None:
+    script = """
+import multiprocessing, sys, time
+from fer.data.datamodule import FaceDataModule
+from tests.conftest import composed
+config = composed("data=sample", "data.num_workers=2", "data.oversample.enabled=false")
+data = FaceDataModule(config.data)
+data.setup()
+batches = iter(data.train_dataloader())
+next(batches)
+print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+time.sleep(60)
+"""
+    command = [sys.executable, "-c", script]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as training:
+        assert training.stdout is not None
+        workers = [int(number) for number in training.stdout.readline().split()]
+        time.sleep(1)  # until they are sending batches that nobody fetches
+        training.kill()
+    assert len(workers) == 2
+    deadline = time.monotonic() + 20
+    while any(map(alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(alive, workers))
