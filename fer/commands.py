@@ -37,6 +37,7 @@ from fer.naming import INERT, run_name, single_folder, sweep_folder, swept_keys
 from fer.reading import open_data
 from fer.runs import (
     check_data,
+    checked_config,
     make_folder,
     overrides,
     read_environment,
@@ -233,7 +234,7 @@ def _resume(plain: DictConfig, folder: Path) -> None:
     known = repeatable_config(folder)
     for key in set(given) & set(MOVABLE):
         OmegaConf.update(known, key, OmegaConf.select(plain, key))
-    config = checked(known, TrainConfig)
+    config = checked_config(known, folder / "config.yaml")
     if "data.root" not in given:
         config.data = still_found(config.data)
     _speak_as(settle_rank(config.trainer.devices))

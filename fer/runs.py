@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fer.config import TrainConfig
+from fer.config import TrainConfig, checked
 from fer.data.faces import Faces
 from fer.device import hardware
 from fer.errors import FerError, first_line
@@ -135,6 +135,18 @@ def repeatable_config(folder: Path) -> DictConfig:
     if (folder / EXCLUDED).is_file():
         OmegaConf.update(config, "data.exclude", str(folder / EXCLUDED))
     return config
+
+
+def checked_config(plain: DictConfig, file: Path) -> TrainConfig:
+    """Return a stored configuration as its schema has it.
+
+    Raises:
+        FerError: If it does not fit; the message names the file.
+    """
+    try:
+        return checked(plain, TrainConfig)
+    except FerError as error:
+        raise FerError(f"run: '{file}' holds a configuration that this version cannot read ({error})") from error
 
 
 def check_data(run: Path, record: Mapping[str, Any], digest: str, faces: Faces) -> None:

@@ -10,18 +10,18 @@ from typing import Any, NamedTuple
 
 import torch
 from hydra.utils import get_class
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from fer.build import plain_model, rebuild_model
 from fer.callbacks.history import read_rows
 from fer.checkpoint import Trained, load_trained
-from fer.config import TrainConfig, checked
+from fer.config import TrainConfig
 from fer.errors import FerError, first_line
 from fer.files import sha256, write_whole
 from fer.own_network import own_source
-from fer.runs import EXCLUDED, read_environment, read_metrics, repeatable_config
+from fer.runs import EXCLUDED, checked_config, read_environment, read_metrics, repeatable_config
 from fer.temperature import CANDIDATES
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ def open_run(path: Path) -> TrainedRun:
     """
     if path.suffix == SUFFIX and not path.is_dir():
         return _open_weights(path)
-    config = _checked(repeatable_config(path), path / "config.yaml")
+    config = checked_config(repeatable_config(path), path / "config.yaml")
     record = read_environment(path)
     _warn_of_changed_code(config, record, path)
     history = path / "metrics.csv"
@@ -72,13 +72,6 @@ def open_run(path: Path) -> TrainedRun:
         path,
         path / "best.ckpt",
     )
-
-
-def _checked(plain: DictConfig, file: Path) -> TrainConfig:
-    try:
-        return checked(plain, TrainConfig)
-    except FerError as error:
-        raise FerError(f"run: '{file}' holds a configuration that this version cannot read ({error})") from error
 
 
 def _warn_of_changed_code(config: TrainConfig, record: Mapping[str, Any], path: Path) -> None:
@@ -251,7 +244,7 @@ def _check_network(network: Mapping[str, Any], path: Path) -> None:
 def _open_weights(path: Path) -> TrainedRun:
     content = _content(path)
     try:
-        config = _checked(OmegaConf.create(content["config"]), path)
+        config = checked_config(OmegaConf.create(content["config"]), path)
         classes = tuple(content["classes"])
         _check_network(config.model.network, path)
         model = rebuild_model(plain_model(config.model, len(classes), config.trainer.channels_last))

@@ -148,7 +148,8 @@ def test_results_without_a_model_cost_no_table(tiny_sweep: Sweep) -> None:
 
 def test_a_configuration_of_something_else_is_named(cnn10: Path, tiny_folder: Path) -> None:
     (cnn10 / "config.yaml").write_text((cnn10 / "config.yaml").read_text() + "newkey: 1\n")
-    for told in (call("evaluate.py", f"run={cnn10}"), call("train.py", f"model.start={cnn10}", *quick(tiny_folder))):
+    start = (f"model.start={cnn10}", *quick(tiny_folder))
+    for told in (call("evaluate.py", f"run={cnn10}"), call("train.py", *start), call("train.py", f"resume={cnn10}")):
         refused(told, f"{cnn10}/config.yaml' holds a configuration that this version cannot read", "newkey")
 
 
