@@ -24,7 +24,8 @@ def readable(argument: str) -> str:
         FerError: If it would move the folder that Hydra makes for a job, where nothing is put.
     """
     key, equals, value = argument.partition("=")
-    if _HYDRAS_PLACE.fullmatch(key.lstrip("+")):
+    moves = _HYDRAS_PLACE.fullmatch(key.lstrip("+")) and value.lower() != "false"
+    if moves and "LOCAL_RANK" not in os.environ:  # Lightning gives it to the processes that it starts
         raise FerError(
             f"{key}: results do not go where Hydra would put them; leave it out, and name the place with the "
             "command's own key (train.py: logs=path), see --help"

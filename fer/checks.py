@@ -22,8 +22,6 @@ def validate(config: TrainConfig) -> None:
         raise FerError("trainer.compile: does nothing for a head on remembered features; leave one of the two out")
     if config.optim.mixup is not None and config.model.network.get("remember"):
         raise FerError("optim.mixup: makes every face a new one, which leaves nothing to remember; set it to null")
-    if not config.model.name.strip(". ") or set(config.model.name) & set("/\\"):
-        raise FerError(f"model.name: '{config.model.name}' cannot be a folder's name; choose one without slashes")
     epochs = config.trainer.max_epochs
     if epochs != "auto" and (type(epochs) is not int or epochs < 1):
         raise FerError(f"trainer.max_epochs: '{epochs}' is neither 'auto' nor a positive number")
@@ -31,6 +29,16 @@ def validate(config: TrainConfig) -> None:
     if workers != "auto" and (type(workers) is not int or workers < 0):
         raise FerError(f"data.num_workers: '{workers}' is neither 'auto' nor a number")
     _check_numbers(config)
+
+
+def check_name(name: str) -> None:
+    """Check the name of a new run's model, after which folders are named.
+
+    Raises:
+        FerError: If no folder can have it.
+    """
+    if not name.strip(". ") or set(name) & set("/\\"):
+        raise FerError(f"model.name: '{name}' cannot be a folder's name; choose one without slashes")
 
 
 def _check_numbers(config: TrainConfig) -> None:

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from fer.errors import FerError
 from fer.files import sha256
+from fer.labels import EMOTIONS_WITH_CONTEMPT
 from fer.naming import INERT, flat, meaningful
 from fer.runs import EXCLUDED, read_config, read_environment, read_metrics
 
@@ -91,9 +92,18 @@ def _config(folder: Path, metrics: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("distill.teacher", "model.start"):  # likewise
         config[key] = _built_on(config.get(key), record.get(key.split(".")[1]))
     if isinstance(own := record.get("network"), dict):  # a network's file can change without its name
-        config["model.network"] = f"{own.get('file')}@{str(own.get('sha256'))[:7]}"
+        config["model.network"] = _file(own)
+    if isinstance(transforms := record.get("transforms"), dict):
+        config |= {f"data.augment.transforms.{name}": _file(own) for name, own in transforms.items()}
+    learned = record.get("data", {}).get("learned") or ()
+    if others := [name for name in learned if name not in EMOTIONS_WITH_CONTEMPT]:  # the digest knows only their labels
+        config["data.classes"] = ", ".join(others)
     # runs on other data are not further seeds of the same
     return {**config, "data.digest": metrics.get("data", {}).get("digest")}
+
+
+def _file(own: Mapping[str, Any]) -> str:
+    return f"{own.get('file')}@{str(own.get('sha256'))[:7]}"
 
 
 def _built_on(paths: Any, origins: Any) -> str | None:

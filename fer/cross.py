@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fer.config import DataConfig
+from fer.data.exclude import excluded
 from fer.data.faces import SPLITS, Faces, Split
 from fer.data.leaks import identical_to_any
 from fer.data.sources import announce, read_source, still_found
@@ -22,7 +23,7 @@ from fer.errors import FerError
 from fer.files import sha256
 from fer.prediction import in_batches, predict
 from fer.report import Evaluation, write_evaluation
-from fer.runs import read_metrics
+from fer.runs import EXCLUDED, read_metrics
 from fer.scores import Scores, score
 from fer.weights import DIGEST, TrainedRun, temperature
 
@@ -110,14 +111,14 @@ class CrossEvaluator:
             FerError: If the two share fewer than two classes.
         """
         faces = self._read(run.config.data.size)
-        if self._taught(run):
+        if taught := self._taught(run):
             log.warning("%s: %s are what it was trained on, so this is no score on other data.", name, faces.source)
-        elif seen := self._seen(run, faces):
-            log.warning("%s: of the %d pictures to be scored, it was trained on %d.", name, len(faces), seen)
         trained = run.trained.classes
         shared = shared_classes(_learned(run), faces)
         names = np.array(faces.classes)[faces.labels]
         scored = faces.take(np.flatnonzero(np.isin(names, shared)))
+        if not taught and (seen := self._seen(run, scored)):
+            log.warning("%s: of the %d pictures to be scored, it was trained on %d.", name, len(scored), seen)
         own = {name: shared.index(name) for name in shared}
         labels = np.array([own[faces.classes[label]] for label in scored.labels], dtype=np.int64)
         scored = replace(scored, labels=labels, classes=shared, targets=None)
@@ -157,6 +158,8 @@ class CrossEvaluator:
             return 0
         if trained.digest() != run.record.get("data", {}).get("digest"):
             return 0
+        if (run.folder / EXCLUDED).is_file():
+            trained = excluded(trained, run.folder / EXCLUDED, own.name == "ferplus")
         return int(identical_to_any(faces, trained.split("train")).sum())
 
     def _read(self, size: int) -> Faces:

@@ -55,7 +55,7 @@ def evaluate(plain: DictConfig) -> None:
 
 
 def _for_weights(folder: Path) -> Path:
-    """Return where the results over a folder's files of weights go: those of another folder have another place."""
+    """Return where the results over a folder's files of weights go, named after the folder."""
     name = folder.resolve().name
     return Path("logs/weights") if name in ("weights", "") else Path("logs/weights", name)
 

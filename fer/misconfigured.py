@@ -40,7 +40,8 @@ def explained(error: Exception, schema: type) -> Exception:
         if isinstance(cause, OmegaConfBaseException):
             return explained(cause, schema)
         if "Multiple values for" in str(error):
-            return FerError(f"{first_line(error).partition('. ')[0]}: write it without the plus, and once")
+            several, _, cure = first_line(error).partition(". ")
+            return FerError(f"{several}; on the command line, write it without the plus; in a file: {cure}")
         several = "; to train one after the other, write -m before the settings; for a list, write key=[a,b]"
         return FerError(first_line(error) + (several if "--multirun" in str(error) else ""))
     if isinstance(error, OmegaConfBaseException):
@@ -65,7 +66,7 @@ def _no_such_key(key: str, schema: type) -> str:
     open_section = next((section for section in known if key.startswith(f"{section}.")), None)
     if open_section:  # its keys belong to something else: a network's arguments, say
         return f"{key}: there is no such configuration key; to add it to {open_section}, write +{key}=…"
-    if key.removeprefix("data.") in FERPLUS_KEYS:
+    if key.startswith("data.") and key.removeprefix("data.") in FERPLUS_KEYS:
         return f"{key}: only data=ferplus has this key"
     if key in known:
         return f"{key}: it is missing; do not leave out (~) or replace what holds it"

@@ -14,10 +14,12 @@ _HEAD = 100  # bytes of a file's first line that tell what it is
 
 
 def is_predictions(path: Path) -> bool:
-    """Return whether a file is a table of predictions, which may be replaced by another."""
+    """Return whether a file is a table of predictions, or empty, so that it may be replaced."""
     try:
         with path.open("rb") as file:
-            return file.readline(_HEAD).startswith(b"picture,")
+            head = file.readline(_HEAD)
+        # spreadsheets write a mark of the encoding first, and quotes
+        return not head or head.removeprefix(b"\xef\xbb\xbf").replace(b'"', b"").startswith(b"picture,")
     except OSError:
         return False
 

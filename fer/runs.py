@@ -171,7 +171,8 @@ def check_data(run: Path, record: Mapping[str, Any], digest: str, faces: Faces) 
         raise FerError(
             f"'{run}' was trained on other data (digest {trained_on}) than what is read now (digest {digest}, "
             f"{faces.source}); put the run's data set back, or for an evaluation name where it lies with "
-            "data_root=path; data=folder data.root=path scores the run on other data"
+            "data_root=path; data=folder data.root=path scores the run on other data. If nothing "
+            "has changed, an older version drew other splits: train anew, or use the commit in its environment.json"
         )
 
 

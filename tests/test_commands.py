@@ -13,6 +13,7 @@ from torchvision.models import MobileNet_V2_Weights
 from fer.arguments import readable
 from fer.callbacks.history import read_rows
 from fer.data.faces import Faces
+from fer.errors import FerError
 from fer.runs import read_metrics, remove_empty
 from tests.conftest import Sweep, call, command, quick, refused, run_of
 
@@ -187,3 +188,11 @@ def test_only_empty_folders_are_removed(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "logs").iterdir()] == ["kept"]
     remove_empty(tmp_path / "logs", tmp_path)
     assert (tmp_path / "logs/kept").exists()
+
+
+def test_processes_that_lightning_starts_have_a_folder_of_hydras(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FerError, match=r"hydra\.run\.dir: results do not go"):
+        readable("hydra.run.dir=mine")
+    assert readable("hydra.job.chdir=false") == "hydra.job.chdir=false"
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert readable("hydra.run.dir=mine") == "hydra.run.dir=mine"

@@ -217,6 +217,11 @@ def test_fer2013_in_other_splits_is_not_fer2013_and_what_was_trained_on_is_count
     assert told.status == 0, told.err
     count = int((tiny_faces.splits == 2).sum())
     assert f"of the {count} pictures to be scored, it was trained on {count}" in caplog.text
+    listed = [path.relative_to(root) for path in sorted((root / "train" / "sad").iterdir())]
+    (run / "exclude.csv").write_text("picture,reason\n" + "".join(f"{path},mine\n" for path in listed))
+    caplog.clear()
+    assert call("evaluate.py", f"run={run}", f"others=[{tiny_folder}]", "faces=false").status == 0
+    assert f"of the {count} pictures to be scored, it was trained on {count - len(listed)}" in caplog.text
 
 
 @pytest.mark.parametrize("option", ["data.size=96", "data.oversample.enabled=true", "data.augment.classes=all"])

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from fer.compared import over_seeds
+from fer.compared import group, over_seeds, read_run
 from fer.leaderboard import collect, markdown, rows, write_leaderboard
-from fer.runs import write_json
+from fer.runs import read_metrics, write_json
+from tests.conftest import Sweep, run_of
 
 
 def made_up(sweep: Path, name: str, model: str, seed: int, val_acc: float, **changes: Any) -> None:
@@ -261,3 +262,19 @@ def test_what_a_run_learned_from_tells_it_apart(tmp_path: Path) -> None:
     assert (second["name"], second["seeds"]) == ("cnn10 (teacher=a.safetensors@abcdefg, share=0.5)", 1)
     assert third["seeds"] == 2
     assert last["name"] == "cnn10 (teacher=7, share=0.5)"
+
+
+def test_runs_of_other_files_or_classes_are_no_further_seeds(tiny_sweep: Sweep) -> None:
+    told: tuple[dict[str, Any], ...] = (
+        {},
+        {"transforms": {"own": {"file": "own_aug.py", "sha256": "a" * 64}}},
+        {"transforms": {"own": {"file": "own_aug.py", "sha256": "b" * 64}}},
+        {"data": {"learned": ["sad", "boredom"]}},
+        {"data": {"learned": ["sad", "pride"]}},
+    )
+    for number, changed in enumerate(told):
+        folder = Path("sweep", str(number))
+        shutil.copytree(run_of(tiny_sweep, "cnn10"), folder)
+        record = json.loads((folder / "environment.json").read_text())
+        write_json(folder / "environment.json", {**record, **changed})
+    assert len(group([read_run(folder, read_metrics(folder) or {}) for folder in Path("sweep").iterdir()])) == len(told)

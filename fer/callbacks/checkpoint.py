@@ -34,9 +34,10 @@ class WholeCheckpoints(TorchCheckpointIO):
             with drafted(Path(path)) as draft:
                 torch.save(checkpoint, draft)
         except (OSError, RuntimeError) as error:  # the latter is what PyTorch makes of a full disk
+            folder = Path(path).parent
+            again = f"go on with python train.py resume={folder}" if (folder / "last.ckpt").is_file() else "start again"
             raise FerError(
-                f"'{path}' cannot be written ({first_line(error)}); is the disk full? Make room, and go on with "
-                f"python train.py resume={Path(path).parent}"
+                f"'{path}' cannot be written ({first_line(error)}); is the disk full? Make room, and {again}"
             ) from error
 
 

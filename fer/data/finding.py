@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -82,7 +83,8 @@ def choose_found(tree: Tree, options: ReadOptions) -> Found:
     """Return what to read in a tree, with a note on what is left unread.
 
     Raises:
-        FerError: If there is nothing, only folders of unknown names, or several archives and nothing else.
+        FerError: If there is nothing, only folders of unknown names, or several archives and nothing else, or two
+            tables for one split.
     """
     everything = list(_candidates(tree, options))
     if not everything:
@@ -94,6 +96,9 @@ def choose_found(tree: Tree, options: ReadOptions) -> Found:
             f"{tree.where('')} holds several archives ({names}); name the one to read, or unpack those that belong "
             "together"
         )
+    for (one, split), (other, same) in pairwise(best.tables):
+        if split == same:
+            raise FerError(f"{tree.where('')} holds two tables for one split, '{one}' and '{other}'; remove one")
     if best.form in ("folders", "classes"):
         best = replace(best, ignored=passed_over(tree, best.path))
     if not rest:
@@ -150,26 +155,20 @@ def _candidates(tree: Tree, options: ReadOptions, at: str = "", depth: int = 0) 
 
 
 def _split_tables(tree: Tree, at: str) -> tuple[tuple[str, Split | None], ...]:
-    """Return the tables that are named after splits, in the splits' order; none without training and test.
-
-    Raises:
-        FerError: If there are two for one split.
-    """
-    splits: dict[Split, str] = {}
-    again: dict[Split, str] = {}
+    """Return the tables that are named after splits, in the splits' order; none without training and test."""
+    found: list[tuple[str, Split | None]] = []
     for name in tree.files(at):
         stem, _, suffix = name.rpartition(".")
         split = split_named(stem)
         if suffix.lower() == "csv" and split is not None:
-            (again if split in splits else splits)[split] = join(at, name)
-    if not {"train", "test"} <= set(splits):
-        return ()
-    for split, other in again.items():
-        raise FerError(
-            f"{tree.where(at)} holds two tables for one split, '{splits[split]}' and '{other}'; remove one, or name "
-            "the table to read"
-        )
-    return tuple((splits[split], split) for split in SPLITS if split in splits)
+            found.append((join(at, name), split))
+    splits = {split for _, split in found}
+    return tuple(sorted(found, key=_place)) if {"train", "test"} <= splits else ()
+
+
+def _place(table: tuple[str, Split | None]) -> tuple[int, str]:
+    path, split = table
+    return -1 if split is None else SPLITS.index(split), path
 
 
 def _table(path: str) -> Found:

@@ -109,14 +109,16 @@ class _Table:
             columns = self._columns(next(reader, []))
             number, line = 0, reader.line_num
             for fields in reader:
-                line += 1
-                if reader.line_num != line:  # never skipped: it may have swallowed any number of rows
-                    raise FerError(f"{self.where}, line {line}: a quotation mark there is not closed; remove it")
+                line, lines = reader.line_num, reader.line_num - line
                 if not fields:
                     continue
+                if lines > 1 and _holds_a_row(fields):
+                    raise self._unclosed(line - lines + 1)
                 try:
                     yield self._row(fields, columns, f"{self.where}, line {reader.line_num}", number)
                 except FerError as error:
+                    if lines > 1:
+                        raise self._unclosed(line - lines + 1) from error
                     if self.broken is None:
                         raise or_skipped(error) from error
                     self.broken.append(f"{self.name}:row {number}")
@@ -128,6 +130,12 @@ class _Table:
                 f"{self.where} is not UTF-8 text after line {reader.line_num} "
                 f"(byte 0x{error.object[error.start]:02x}); is it a CSV file?"
             ) from error
+
+    def _unclosed(self, line: int) -> FerError:
+        """Return the error, never skipped, for a field that may have swallowed any number of rows."""
+        return FerError(
+            f"{self.where}, line {line}: a quotation mark there is not closed on that line; close it, or remove it"
+        )
 
     def _columns(self, header: list[str]) -> list[int]:
         wanted = COLUMNS if self.split is None else COLUMNS[:2]
@@ -151,6 +159,11 @@ class _Table:
         if split is None:
             raise FerError(f"{where}: Usage '{usage[0][:20]}' is none of Training, PublicTest, PrivateTest")
         return _Row(label, _pixels(pixels, where), split, f"{self.name}:row {number}")
+
+
+def _holds_a_row(fields: list[str]) -> bool:
+    """Return whether a field goes on over a line that looks like a row of its own."""
+    return any(line.count(",") > 1 for field in fields for line in field.split("\n")[1:])
 
 
 def _lines(file: IO[bytes], where: str) -> Iterator[str]:

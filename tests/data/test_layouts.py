@@ -272,6 +272,8 @@ def test_two_tables_for_one_split_are_refused(tmp_path: Path) -> None:
     write_trio(tmp_path)
     shutil.copy(tmp_path / "val.csv", tmp_path / "publictest.csv")
     assert "holds two tables for one split, 'publictest.csv' and 'val.csv'" in refusal(tmp_path)
+    write_folders(tmp_path)  # which are read, and no table
+    assert "ignored: train.csv, publictest.csv, val.csv, test.csv" in read_faces(tmp_path).notes[0]
 
 
 def test_options_for_splits_that_are_not_drawn_are_told_of(tmp_path: Path) -> None:

@@ -154,3 +154,12 @@ def test_a_quotation_mark_that_is_not_closed_is_named_though_rows_are_skipped(tm
     lines[9] = '"' + lines[9]
     path.write_text("\n".join(lines) + "\n")
     assert "line 4: a quotation mark there is not closed" in refusal(path, ReadOptions(on_error="skip"))
+
+
+def test_fields_in_quotation_marks_may_go_on_over_several_lines(tmp_path: Path) -> None:
+    path, lines = _lines(tmp_path)
+    before = read_faces(path).digest()
+    note = ["note", *['"two,\nlines"'] * (len(lines) - 1)]
+    told = [f"{line},{more}" for line, more in zip(lines, note, strict=True)]
+    path.write_text("\n".join(told) + "\n")
+    assert read_faces(path).digest() == before
