@@ -49,6 +49,7 @@ def write_predictions(
     try:
         with drafted(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
+            quoting = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
             writer.writerow(columns)
             for views, some in logits.items():
                 probabilities = some.softmax(1)
@@ -58,7 +59,9 @@ def write_predictions(
                     for row, (guess, shares) in enumerate(zip(guesses, rows, strict=True), start):
                         truth = [labels[row]] if labels is not None else []
                         named = (f"{share:.6f}" for share in shares)
-                        writer.writerow([pictures[row], *truth, views, classes[guess], *named])
+                        # Python before 3.13 does not quote a carriage return by itself
+                        chosen = quoting if "\r" in pictures[row] else writer
+                        chosen.writerow([pictures[row], *truth, views, classes[guess], *named])
     except OSError as error:
         raise FerError(
             f"'{path}' cannot be written ({error.strerror}); close it where it is open, or choose another"

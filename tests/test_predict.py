@@ -18,6 +18,7 @@ from torch import nn
 
 from fer.data.faces import Faces
 from fer.prediction import average, predict
+from fer.prediction_table import write_predictions
 from fer.weights import open_run
 from tests.conftest import ROOT, Sweep, call, refused, run_of
 
@@ -214,3 +215,9 @@ def test_what_a_network_gives_no_numbers_for_is_left_out(
     assert sorted(Path(row["picture"]).name for row in read(Path("table.csv"))) == [f"{at:02}.png" for at in range(12)]
     told = call(SCRIPT, "run=x", f"pictures={flat}", "file=other.csv", "views=plain")
     refused(told, "gives no numbers, for any picture")
+
+
+def test_any_name_of_a_picture_comes_back() -> None:
+    names = ["plain.png", "a,b.png", 'a "b".png', "two\nlines.png", "carriage\rreturn.png"]
+    write_predictions(Path("table.csv"), names, ("sad", "happy"), {"plain": torch.zeros(len(names), 2)})
+    assert [row["picture"] for row in read(Path("table.csv"))] == names
