@@ -5,14 +5,14 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from fer import commands
+from fer import commands, train_command
 from fer.config import TrainConfig
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(config: DictConfig) -> None:
     """Hand the composed configuration over."""
-    commands.train(config)
+    train_command.train(config)
 
 
 if __name__ == "__main__":

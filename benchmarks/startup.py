@@ -22,14 +22,14 @@ sys.path.insert(0, sys.argv.pop(1))
 import torch; mark("import torch")
 import lightning; mark("import lightning")
 import albumentations; mark("import albumentations")
-import fer.commands as commands, fer.experiment as experiment; mark("import the rest")
+import fer.train_command as train_command, fer.experiment as experiment; mark("import the rest")
 def marked(owner, name, text):
     inner = getattr(owner, name)
     def outer(*args, **kwargs):
         result = inner(*args, **kwargs); mark(text); setattr(owner, name, inner); return result  # the first call alone
     setattr(owner, name, outer)
-marked(commands, "checked", "compose and check the configuration")
-marked(commands, "open_data", "read the data from the cache")
+marked(train_command, "checked", "compose and check the configuration")
+marked(train_command, "open_data", "read the data from the cache")
 marked(experiment.FaceDataModule, "setup", "oversampled folder and splits")
 marked(experiment.Experiment, "_classifier", "build the network")
 marked(experiment.Experiment, "__init__", "build the trainer")

@@ -1,10 +1,8 @@
-"""What the commands do around an experiment: messages, folders, sweeps, exit codes."""
+"""What all commands do around their work: messages, errors in one sentence, exit codes."""
 
-import hashlib
 import io
 import logging
 import os
-import shutil
 import sys
 import traceback
 import warnings
@@ -13,58 +11,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.experimental.callback import Callback
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
 
 from fer.arguments import readable
-from fer.checkpoint import check_kept, read_checkpoint
-from fer.checks import validate
-from fer.claim import ClaimedError, claimed
-from fer.cluster import one_device, settle_rank
-from fer.config import TrainConfig, checked
-from fer.data.datamodule import FaceDataModule
-from fer.data.sources import still_found
+from fer.cluster import settle_rank
 from fer.errors import FerError, of_the_disk
-from fer.experiment import Experiment, InterruptedRunError
-from fer.leaderboard import terminal_table, write_leaderboard
 from fer.misconfigured import explained
-from fer.naming import INERT, run_name, single_folder, sweep_folder, swept_keys
-from fer.reading import open_data
-from fer.runs import (
-    check_data,
-    checked_config,
-    make_folder,
-    overrides,
-    read_environment,
-    read_metrics,
-    remove_empty,
-    repeatable_config,
-    write_json,
-)
-from fer.terminal import console, counted, counts_table, say, summary
+from fer.runs import remove_empty
+from fer.terminal import console
 
 SWEEP = "FER_SWEEP"
-SWEPT = "FER_SWEPT"
 INTERRUPTED = 130  # what shells return for Ctrl-C
-MOVABLE = INERT - {"logs", "resume", "data.download"}  # what may differ in a resumed run
 
-log = logging.getLogger(__name__)
 failures: list[str] = []
-
-
-class SweepCallback(Callback):
-    """Records a sweep's folder where all its jobs, whatever process they run in, can see it."""
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Keep the folder and the keys in the environment; a job's own configuration knows nothing of the sweep."""
-        told = list(config.hydra.overrides.task)
-        os.environ[SWEEP] = str(sweep_folder(config.logs, told))
-        os.environ[SWEPT] = " ".join(swept_keys(told))
 
 
 def quieten() -> None:
@@ -94,7 +55,7 @@ def run(command: Callable[[], Any], schema: type) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
     quieten()
     failures.clear()
-    _speak_as(settle_rank())
+    speak_as(settle_rank())
     if isinstance(sys.stdout, io.TextIOWrapper):  # on Windows, a file holds only the letters of its code page
         sys.stdout.reconfigure(errors="replace")
     os.environ.pop(SWEEP, None)
@@ -111,7 +72,7 @@ def run(command: Callable[[], Any], schema: type) -> int:
     return 1 if failures else 0
 
 
-def _speak_as(rank: int) -> None:
+def speak_as(rank: int) -> None:
     """Of the processes that train together, let only the first print more than errors."""
     console.quiet = rank > 0
     logging.getLogger().setLevel(logging.ERROR if rank > 0 else logging.INFO)
@@ -124,152 +85,6 @@ def _remove_hydras_record() -> None:
         with suppress(OSError):  # where nothing can be written, there is nothing to remove
             (sweeps / "multirun.yaml").unlink()
         remove_empty(sweeps, sweeps.parent)
-
-
-def train(plain: DictConfig) -> None:
-    """Train one configuration, or one job of a sweep."""
-    sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
-    try:
-        if sweeping:
-            _train_job(plain, Path(os.environ[SWEEP]))
-        else:
-            _train_single(plain)
-    except InterruptedRunError as error:
-        resume = f"python train.py resume={error.folder}" if error.kept else "a new start"
-        say(f"\n{error}; go on with {'the same sweep, started again' if sweeping else resume}")
-        raise KeyboardInterrupt from error
-    except Exception as error:  # `report` shows a defect's traceback, and only the message of anything else
-        report(error)
-
-
-def _train_single(plain: DictConfig) -> None:
-    config = checked(plain, TrainConfig)
-    validate(config)
-    if config.resume is not None:
-        _resume(plain, Path(config.resume))
-        return
-    _speak_as(settle_rank(config.trainer.devices))
-    data = open_data(config)
-    folder = single_folder(config)
-    make_folder(folder)
-    try:
-        with claimed(folder):
-            _train(config, data, folder)
-    finally:
-        remove_empty(folder, Path(config.logs))
-
-
-def _train_job(plain: DictConfig, sweep: Path) -> None:
-    """Train one job of a sweep, unless that was done before; a failure is noted, and the sweep goes on."""
-    folder = unstarted = sweep / _unstarted_name(plain)
-    shutil.rmtree(unstarted, ignore_errors=True)  # left behind by an earlier failure of this job
-    try:
-        config = checked(plain, TrainConfig)
-        validate(config)
-        if config.resume is not None:
-            raise FerError("resume: goes on with one run; leave out -m")
-        if not one_device(config.trainer.devices):
-            # with several devices, each process would walk through the whole sweep
-            raise FerError("trainer.devices: a sweep trains on one device, 1 or [number]; leave out -m for several")
-        data = open_data(config)
-        folder = sweep / run_name(config, data.all_faces)
-        if _skipped(folder):
-            return
-        make_folder(folder)
-        with claimed(folder):
-            if not _skipped(folder):  # another process may have finished it just before
-                _train(config, data, folder, resume=(folder / "last.ckpt").is_file())
-    except ClaimedError:  # the same sweep, started twice: they share the work
-        say(f"{folder} is being trained by another process: skipped.")
-    except InterruptedRunError:
-        raise
-    except Exception as error:
-        with suppress(OSError, FerError):  # on a full disk
-            _note_failure(folder, plain, error)
-        raise
-    finally:
-        remove_empty(folder, sweep)
-        _update_leaderboard(sweep)
-
-
-def _skipped(folder: Path) -> bool:
-    if finished := (read_metrics(folder) or {}).get("status") == "finished":
-        say(f"{folder} is finished: skipped.")
-    return finished
-
-
-def _unstarted_name(plain: DictConfig) -> str:
-    """Return a name for a job that fails before its data are read; a run's own name depends on them."""
-    # must not depend on where the data are: a job that failed because they were missing is replaced once they are found
-    unnamed = INERT - set(os.environ[SWEPT].split())
-    told = sorted(text for text in overrides() if text.lstrip("+").partition("=")[0] not in unnamed)
-    digest = hashlib.blake2b(",".join(told).encode(), digest_size=4).hexdigest()
-    return f"{OmegaConf.select(plain, 'model.name')}-unstarted-{digest}".replace("/", "-")
-
-
-def _note_failure(folder: Path, plain: DictConfig, error: Exception) -> None:
-    """Leave a failed job's reason and configuration for the leaderboard."""
-    make_folder(folder)
-    if not (folder / "config.yaml").is_file():
-        OmegaConf.save(plain, folder / "config.yaml")
-    model, seed = (OmegaConf.select(plain, key) for key in ("model.name", "seed"))
-    failure = {"status": "failed", "model": model, "seed": seed, "overrides": overrides(), "error": str(error)}
-    write_json(folder / "metrics.json", failure)
-
-
-def _resume(plain: DictConfig, folder: Path) -> None:
-    given = {text.partition("=")[0]: text for text in overrides()}
-    refused = [text for key, text in given.items() if key not in ("resume", *MOVABLE)]
-    if refused:
-        raise FerError(
-            f"resume goes on with the run's own configuration: leave out {', '.join(refused)}, or start a new run"
-        )
-    if not folder.is_dir():
-        raise FerError(f"resume: there is no folder '{folder}'")
-    inner = next(folder.glob("*/config.yaml"), None)
-    if inner and not (folder / "config.yaml").is_file():
-        raise FerError(
-            f"resume: '{folder}' holds runs and is none; name one, as resume={inner.parent}, or start its sweep again"
-        )
-    known = repeatable_config(folder)
-    for key in set(given) & set(MOVABLE):
-        OmegaConf.update(known, key, OmegaConf.select(plain, key))
-    config = checked_config(known, folder / "config.yaml")
-    if "data.root" not in given:
-        config.data = still_found(config.data)
-    _speak_as(settle_rank(config.trainer.devices))
-    if (metrics := read_metrics(folder) or {}).get("status") == "finished":
-        epochs = counted(metrics["epochs"], "epoch")
-        say(f"{folder} is finished: {epochs}. For more, start another run from its weights: model.start={folder}")
-        return
-    if not (folder / "last.ckpt").is_file():
-        raise FerError(f"resume: '{folder}' holds no last.ckpt; start the run anew")
-    make_folder(folder, "resume a copy of the run in a folder that can")
-    with claimed(folder):
-        _train(config, open_data(config), folder, resume=True)
-
-
-def _train(config: TrainConfig, data: FaceDataModule, folder: Path, resume: bool = False) -> None:
-    if resume:
-        check_data(folder, read_environment(folder), data.digest, data.all_faces)
-        check_kept(folder, read_checkpoint(folder / "last.ckpt", config.model))
-    experiment = Experiment(config, data, folder, resume)
-    console.print(counts_table(data))
-    epochs = counted(config.trainer.max_epochs, "epoch")
-    say(
-        f"{'Resuming' if resume else 'Training'} {config.model.name} for {epochs} "
-        f"on {experiment.trainer.strategy.root_device} ({experiment.trainer.precision}), in {folder}"
-    )
-    metrics = experiment.run()
-    if not metrics:  # not the process that writes
-        return
-    console.print(summary(metrics))
-    for label, text in (
-        ("everything", str(folder)),
-        ("report", f"python evaluate.py run={folder}" + ("" if config.trainer.test else " split=val")),
-        ("dashboard", f"tensorboard --logdir {config.logs}"),
-    ):
-        say(f"{label:>10}: {text}")
 
 
 @contextmanager
@@ -289,14 +104,3 @@ def report(error: Exception) -> None:
         Console(stderr=True).print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
     else:
         traceback.print_exception(error)
-
-
-def _update_leaderboard(folder: Path) -> None:
-    try:
-        table = write_leaderboard(folder)
-    except OSError as error:  # open in Excel, say: no reason to lose what was trained
-        log.warning("%s: the leaderboard cannot be written (%s); it is next time.", folder, error.strerror)
-        return
-    if table:
-        console.print(terminal_table(table))
-        say(str(folder / "leaderboard.md"))

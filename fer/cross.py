@@ -102,6 +102,7 @@ class CrossEvaluator:
         self.faces = faces
         self._faces: dict[int, Faces] = {}
         self._digests: dict[int, str] = {}
+        self._trained: dict[str, Faces] = {}  # what runs learned from, by its digest: the runs of a sweep share it
         self._source = ""  # what was read: data=fer2013 may turn out to be something else
 
     def evaluate(self, run: TrainedRun, name: str) -> CrossResult:
@@ -148,16 +149,20 @@ class CrossEvaluator:
 
     def _seen(self, run: TrainedRun, faces: Faces) -> int:
         """Return how many pictures are byte for byte among the run's training pictures, where these still are."""
+        digest = str(run.record.get("data", {}).get("digest"))
         own = replace(still_found(run.config.data), download=False)
         official = own.name in _OFFICIAL and self._source in _OFFICIAL  # each report tells what repeats
         if official or own.name == "huggingface":  # which would be downloaded
             return 0
-        try:
-            trained, _ = read_source(own)
-        except FerError:  # moved, or never here
-            return 0
-        if trained.digest() != run.record.get("data", {}).get("digest"):
-            return 0
+        if digest not in self._trained:
+            try:
+                trained, _ = read_source(own)
+            except FerError:  # moved, or never here
+                return 0
+            if trained.digest() != digest:
+                return 0
+            self._trained[digest] = trained
+        trained = self._trained[digest]
         if (run.folder / EXCLUDED).is_file():
             trained = excluded(trained, run.folder / EXCLUDED, own.name == "ferplus")
         return int(identical_to_any(faces, trained.split("train")).sum())

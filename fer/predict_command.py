@@ -41,9 +41,9 @@ def predict_pictures(plain: DictConfig) -> None:
     sound = torch.isfinite(logits).all(1)
     if not sound.any():
         raise FerError(f"run: the network of '{run.file}' gives no numbers, for any picture; train another")
-    unclear = [name for name, one in zip(names, sound, strict=True) if not one]
-    errors += [FerError(f"{name}: the network gives no numbers for it, so it is left out") for name in unclear]
-    names, logits = [name for name in names if name not in unclear], logits[sound]
+    unclear = (~sound).nonzero().flatten().tolist()
+    errors += [FerError(f"{names[row]}: the network gives no numbers for it, so it is left out") for row in unclear]
+    names, logits = [names[row] for row in sound.nonzero().flatten().tolist()], logits[sound]
     write_predictions(file, names, run.trained.classes, {views: logits})
     for damaged in errors[:SHOWN]:
         report(damaged)

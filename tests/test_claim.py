@@ -109,7 +109,7 @@ def test_a_run_that_another_process_finished_just_now_is_not_trained_again(
             (folder / "metrics.json").write_bytes(finished)
             yield
 
-    monkeypatch.setattr("fer.commands.claimed", finishing)
+    monkeypatch.setattr("fer.train_command.claimed", finishing)
     told = call("train.py", *tiny_sweep.arguments)
     assert told.status == 0, told.err
     assert told.out.count("is finished: skipped") == 2

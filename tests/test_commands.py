@@ -148,7 +148,7 @@ def test_a_defect_shows_its_traceback(tiny_folder: Path, monkeypatch: pytest.Mon
     def broken(*arguments: object) -> None:
         raise ZeroDivisionError("by mistake")
 
-    monkeypatch.setattr("fer.commands.single_folder", broken)
+    monkeypatch.setattr("fer.train_command.single_folder", broken)
     told = call("train.py", *quick(tiny_folder))
     assert told.status == 1
     assert "Traceback" in told.err

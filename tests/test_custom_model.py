@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from fer.build import build_transforms
+from fer.config import TrainConfig
 from fer.data.datamodule import FaceDataModule
 from fer.errors import FerError
 from fer.experiment import Experiment
@@ -26,6 +27,12 @@ from tests.conftest import ROOT, composed
 def readme_example() -> str:
     text = (ROOT / "README.md").read_text()
     return text.split("```python\n# my_net.py\n")[1].split("```")[0]
+
+
+def custom(network: str, root: Path, *more: str) -> TrainConfig:
+    """Return the configuration of an epoch with a network of one's own."""
+    where = ("data=folder", f"data.root={root}", "trainer.max_epochs=1", "trainer.progress_bar=false")
+    return composed("model=custom", f"model.network._target_={network}", *where, *more)
 
 
 class Deaf(nn.Module):
@@ -73,8 +80,7 @@ class Lazy(Deaf):
 )
 def test_a_network_that_is_none_is_told_of(network: type[nn.Module], reason: str, tiny_folder: Path) -> None:
     target = f"tests.test_custom_model.{network.__name__}"
-    where = ("data=folder", f"data.root={tiny_folder}", "trainer.max_epochs=1")
-    config = composed("model=custom", f"model.network._target_={target}", *where)
+    config = custom(target, tiny_folder)
     data = FaceDataModule(config.data, build_transforms(config.data.augment), config.seed)
     with pytest.raises(FerError, match=f"model{reason}"):
         Experiment(config, data, Path("run"))
@@ -85,16 +91,7 @@ def test_the_readme_example_trains_and_loads_again(
 ) -> None:
     (tmp_path / "my_net.py").write_text(readme_example())
     monkeypatch.syspath_prepend(str(tmp_path))
-    config = composed(
-        "model=custom",
-        "model.network._target_=my_net.MyNet",
-        "+model.network.width=8",
-        "data=folder",
-        f"data.root={tiny_folder}",
-        "data.batch_size=32",
-        "trainer.max_epochs=1",
-        "trainer.progress_bar=false",
-    )
+    config = custom("my_net.MyNet", tiny_folder, "+model.network.width=8", "data.batch_size=32")
     data = FaceDataModule(config.data, build_transforms(config.data.augment), config.seed)
     metrics = Experiment(config, data, Path("run")).run()
     assert metrics["model"] == "custom"
@@ -113,14 +110,7 @@ def test_a_run_is_named_by_its_network_s_file_and_not_resumed_with_another(
     file = tmp_path / "own_net.py"
     file.write_text(readme_example())
     monkeypatch.syspath_prepend(str(tmp_path))
-    config = composed(
-        "model=custom",
-        "model.network._target_=own_net.MyNet",
-        "data=folder",
-        f"data.root={tiny_folder}",
-        "trainer.max_epochs=1",
-        "trainer.progress_bar=false",
-    )
+    config = custom("own_net.MyNet", tiny_folder)
     data = FaceDataModule(config.data, build_transforms(config.data.augment), config.seed)
     Experiment(config, data, Path("run")).run()
     recorded = json.loads(Path("run/environment.json").read_text())["network"]
@@ -177,15 +167,11 @@ def test_files_of_own_transforms_and_networks_count_like_the_configuration(
     transform.write_text(AUGMENTATION)
     network.write_text(readme_example())
     monkeypatch.syspath_prepend(str(tmp_path))
-    config = composed(
-        "model=custom",
-        "model.network._target_=own_net2.MyNet",
-        "data=folder",
-        f"data.root={tiny_folder}",
+    config = custom(
+        "own_net2.MyNet",
+        tiny_folder,
         "+data.augment.transforms.own._target_=albumentations.OneOf",
         "+data.augment.transforms.own.transforms=[{_target_: own_aug.Darker}]",
-        "trainer.max_epochs=1",
-        "trainer.progress_bar=false",
     )
     data = FaceDataModule(config.data, build_transforms(config.data.augment), config.seed)
     Experiment(config, data, Path("run")).run()

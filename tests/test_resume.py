@@ -1,7 +1,6 @@
 """A training that was stopped, whenever and however, goes on as if it had not been."""
 
 import csv
-import errno
 import json
 import shutil
 import signal
@@ -15,10 +14,9 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from fer.callbacks.checkpoint import RunCheckpoint, WholeCheckpoints
-from fer.errors import FerError
+from fer.callbacks.checkpoint import RunCheckpoint
 from fer.experiment import InterruptedRunError
-from tests.conftest import Sweep, call, composed, quick, refused, run_of
+from tests.conftest import Sweep, call, composed, refused, run_of
 from tests.test_experiment import FROZEN, SMALL, assert_same, experiment, weights
 
 
@@ -265,23 +263,6 @@ def test_a_best_network_from_behind_the_point_of_the_resume_is_forgotten(tiny_fo
     assert metrics["best_epoch"] == kept["epoch"] + 1
 
 
-def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "last.ckpt"
-    WholeCheckpoints().save_checkpoint({"epoch": 1}, path)
-
-    def full(checkpoint: dict[str, Any], place: Path) -> None:
-        place.write_bytes(b"half of it")
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr("fer.callbacks.checkpoint.torch.save", full)
-    with pytest.raises(FerError, match=r"last\.ckpt' cannot be written \(No space left.*train\.py resume="):
-        WholeCheckpoints().save_checkpoint({"epoch": 2}, path)
-    assert torch.load(path, weights_only=True) == {"epoch": 1}
-    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
-
-
 class TerminateAt(Callback):
     """Ends the training as a batch system does, where Lightning itself takes no notice."""
 
@@ -289,6 +270,7 @@ class TerminateAt(Callback):
         setattr(self, hook, lambda *_: signal.raise_signal(signal.SIGTERM))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Lightning knows no such end of a job there")
 @pytest.mark.parametrize("hook", ["on_train_end", "on_validation_end", "on_test_end"])
 def test_a_job_that_is_ended_before_its_figures_are_written_does_not_go_on(tiny_folder: Path, hook: str) -> None:
     run = experiment(composed(*SMALL), tiny_folder, "run")
@@ -309,11 +291,3 @@ def test_damaged_small_files_do_not_keep_a_run_from_going_on(tiny_folder: Path) 
     told = call("train.py", "resume=run")
     assert told.status == 0, told.err
     assert json.loads(Path("run/metrics.json").read_text())["status"] == "finished"
-
-
-def test_a_full_disk_is_told_in_one_sentence(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device", "run/metrics.csv")
-
-    monkeypatch.setattr("fer.callbacks.history.History.on_train_epoch_end", full)
-    refused(call("train.py", *quick(tiny_folder)), "'run/metrics.csv' cannot be written (No space left on device)")

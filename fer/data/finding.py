@@ -156,19 +156,14 @@ def _candidates(tree: Tree, options: ReadOptions, at: str = "", depth: int = 0) 
 
 def _split_tables(tree: Tree, at: str) -> tuple[tuple[str, Split | None], ...]:
     """Return the tables that are named after splits, in the splits' order; none without training and test."""
-    found: list[tuple[str, Split | None]] = []
+    found: list[tuple[int, str]] = []
     for name in tree.files(at):
         stem, _, suffix = name.rpartition(".")
         split = split_named(stem)
         if suffix.lower() == "csv" and split is not None:
-            found.append((join(at, name), split))
-    splits = {split for _, split in found}
-    return tuple(sorted(found, key=_place)) if {"train", "test"} <= splits else ()
-
-
-def _place(table: tuple[str, Split | None]) -> tuple[int, str]:
-    path, split = table
-    return -1 if split is None else SPLITS.index(split), path
+            found.append((SPLITS.index(split), join(at, name)))
+    tables = tuple((path, SPLITS[number]) for number, path in sorted(found))
+    return tables if {"train", "test"} <= {split for _, split in tables} else ()
 
 
 def _table(path: str) -> Found:

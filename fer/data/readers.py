@@ -111,9 +111,8 @@ def as_faces(pictures: Pictures, title: str, where: str, options: ReadOptions) -
 def _undrawn(options: ReadOptions) -> tuple[str, ...]:
     """Say that options for drawing splits, if any are given, have no effect."""
     usual = ReadOptions()
-    told = {"data.val_fraction": options.val_fraction, "data.split_seed": options.split_seed}
-    given = {"data.val_fraction": usual.val_fraction, "data.split_seed": usual.split_seed}
-    idle = [key for key in told if told[key] != given[key]]
+    drawing = ("val_fraction", "split_seed")
+    idle = [f"data.{name}" for name in drawing if getattr(options, name) != getattr(usual, name)]
     return (f"The source names its validation pictures, so without effect: {', '.join(idle)}.",) if idle else ()
 
 

@@ -1,0 +1,83 @@
+"""Suspected labels: who is suspected, by what, and what is said where nobody looked."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fer.audit.duplicates import identical_groups, near_pairs
+from fer.audit.labels import Suspect, features, folds, out_of_fold, suspects
+from fer.data.faces import Faces
+from fer.data.sample import draw_faces
+from fer.errors import FerError
+from tests.conftest import call
+
+
+def test_swapped_labels_are_suspected() -> None:
+    """The drawn faces are easy: the quick model knows better than forty labels that were swapped."""
+    faces = draw_faces(train=1400, val=7, test=7)
+    wrong = np.random.default_rng(0).choice(1400, 40, replace=False)
+    labels = faces.labels.copy()
+    labels[wrong] = (labels[wrong] + 3) % 7
+    spoilt = Faces(faces.images, labels, faces.splits, faces.origins, "spoilt")
+    found = suspects(spoilt, out_of_fold(spoilt))
+    first = found[:40]
+    hits = {suspect.row for suspect in first} & set(wrong.tolist())
+    assert len(hits) >= 20  # by chance it would be one
+    truth = [suspect for suspect in first if suspect.row in hits]
+    assert sum(suspect.suggested == faces.labels[suspect.row] for suspect in truth) >= 0.9 * len(truth)
+    assert all(isinstance(suspect, Suspect) and suspect.given != suspect.suggested for suspect in first)
+
+
+def test_what_test_and_validation_say_does_not_decide_what_training_leaves_out() -> None:
+    faces = draw_faces(train=350, val=70, test=70)
+    held = faces.splits > 0
+    labels = np.where(held, (faces.labels + 1) % 7, faces.labels)
+    other = Faces(faces.images, labels, faces.splits, faces.origins, "other")
+    first, second = (
+        [suspect for suspect in suspects(each, out_of_fold(each)) if not held[suspect.row]] for each in (faces, other)
+    )
+    assert first == second
+    assert len(suspects(other, out_of_fold(other))) > len(first)  # they are judged, nonetheless
+
+
+def test_data_without_training_pictures_are_judged_by_themselves() -> None:
+    faces = draw_faces(train=7, val=7, test=350).split("test")
+    assert len(faces) == 350
+    assert np.isfinite(out_of_fold(faces)).all()
+
+
+def test_identical_pictures_share_a_fold() -> None:
+    faces = draw_faces(train=70, val=7, test=7)
+    twice = faces.take(np.tile(np.arange(len(faces)), 2))
+    fold = folds(twice, 0)
+    assert np.array_equal(fold[: len(faces)], fold[len(faces) :])
+    assert set(fold.tolist()) == set(range(5))
+    assert all(len(group) == 2 for group in identical_groups(twice))
+    assert near_pairs(faces.take(np.arange(3)), 0) == []
+
+
+def test_gradients_have_their_directions() -> None:
+    ramp = np.tile(np.arange(48, dtype=np.uint8) * 5, (48, 1))
+    across, down = features(np.stack([ramp, ramp.T]))
+    assert len(across) == 900
+    vertical, horizontal = (histogram.reshape(9, -1).sum(1).argmax() for histogram in (across.numpy(), down.numpy()))
+    assert vertical == 0  # a ramp to the right, whose gradient has the angle 0
+    assert horizontal in (4, 5)  # 90 of 180 degrees, in nine bins
+
+
+def test_nothing_to_learn_labels_from_is_named(tiny_faces: Faces) -> None:
+    with pytest.raises(FerError, match=r"too few different training pictures .* labels=false"):
+        out_of_fold(tiny_faces.take(np.array([0, 0, 0])))
+
+
+def test_suspects_that_are_not_looked_for_are_not_none(tiny_folder: Path) -> None:
+    arguments = ("data=fer2013", f"data.root={tiny_folder}", "labels=false")
+    Path("audit").mkdir()
+    Path("audit/suspects.csv").write_text("mine\n")
+    told = call("fer/audit/__main__.py", *arguments)
+    assert told.status == 0, told.err
+    assert "not looked for" in told.out and "suspects.csv" not in told.out
+    assert json.loads(Path("audit/audit.json").read_text())["suspected_labels"] is None
+    assert Path("audit/suspects.csv").read_text() == "mine\n"
