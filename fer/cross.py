@@ -112,14 +112,12 @@ class CrossEvaluator:
             FerError: If the two share fewer than two classes.
         """
         faces = self._read(run.config.data.size)
-        if taught := self._taught(run):
-            log.warning("%s: %s are what it was trained on, so this is no score on other data.", name, faces.source)
         trained = run.trained.classes
         shared = shared_classes(_learned(run), faces)
         names = np.array(faces.classes)[faces.labels]
         scored = faces.take(np.flatnonzero(np.isin(names, shared)))
-        if not taught and (seen := self._seen(run, scored)):
-            log.warning("%s: of the %d pictures to be scored, it was trained on %d.", name, len(scored), seen)
+        if warning := self._overlap(run, scored):
+            log.warning("%s: %s", name, warning)
         own = {name: shared.index(name) for name in shared}
         labels = np.array([own[faces.classes[label]] for label in scored.labels], dtype=np.int64)
         scored = replace(scored, labels=labels, classes=shared, targets=None)
@@ -132,8 +130,16 @@ class CrossEvaluator:
         scores = {view: score(some, truth, shared) for view, some in logits.items()}
         folder = _report_folder(run.folder / "evaluation", f"{self.name}-{self.split}", faces.source)
         result = CrossResult(name, self.name, shared, len(faces) - len(scored), scores, folder / "report.html")
-        self._write(result, run, scored, logits)
+        self._write(result, run, scored, logits, warning)
         return result
+
+    def _overlap(self, run: TrainedRun, faces: Faces) -> str:
+        """Return a sentence on what the run may have been trained on, or was; '' if nothing is known."""
+        if self._taught(run):
+            return f"{faces.source} are what it was trained on, so this is no score on other data."
+        if seen := self._seen(run, faces):
+            return f"of the {len(faces)} pictures to be scored, it was trained on {seen}."
+        return ""
 
     def _taught(self, run: TrainedRun) -> bool:
         """Return whether the run may have been trained on some of the pictures, as far as its record tells."""
@@ -182,7 +188,9 @@ class CrossEvaluator:
             self._faces[size] = faces
         return self._faces[size]
 
-    def _write(self, result: CrossResult, run: TrainedRun, faces: Faces, logits: Mapping[str, Tensor]) -> None:
+    def _write(
+        self, result: CrossResult, run: TrainedRun, faces: Faces, logits: Mapping[str, Tensor], warning: str
+    ) -> None:
         facts = {
             "model": run.trained.name,
             "trained on": f"{run.config.data.name} ({run.record.get('data', {}).get('digest')})",
@@ -191,6 +199,7 @@ class CrossEvaluator:
             **temperature(run),
             "scored on": faces.source,
             **({"how it was read": " ".join(faces.notes)} if faces.notes else {}),
+            **({"warning": warning} if warning else {}),
             "split": self.split,
             "classes": ", ".join(result.shared),
             "pictures of other classes, left out": result.left_out,

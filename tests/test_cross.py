@@ -216,7 +216,10 @@ def test_fer2013_in_other_splits_is_not_fer2013_and_what_was_trained_on_is_count
     told = call("evaluate.py", f"run={run}", "data=fer2013", f"data.root={tiny_folder}", "faces=false")
     assert told.status == 0, told.err
     count = int((tiny_faces.splits == 2).sum())
-    assert f"of the {count} pictures to be scored, it was trained on {count}" in caplog.text
+    warning = f"of the {count} pictures to be scored, it was trained on {count}"
+    assert warning in caplog.text
+    (report,) = run.glob("evaluation/*/metrics.json")
+    assert json.loads(report.read_text())["warning"] == f"{warning}."
     listed = [path.relative_to(root) for path in sorted((root / "train" / "sad").iterdir())]
     (run / "exclude.csv").write_text("picture,reason\n" + "".join(f"{path},mine\n" for path in listed))
     caplog.clear()
