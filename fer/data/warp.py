@@ -123,7 +123,8 @@ class Erase(A.ImageOnlyTransform):  # type: ignore[misc]
         """Draw the rectangles of some pictures: top, bottom, left, right and grey, (N, 5)."""
         area = draw.uniform(*self.area, count)
         ratio = np.exp(draw.uniform(-np.log(self.ratio), np.log(self.ratio), count))
-        sides = np.minimum(1.0, np.sqrt([area * ratio, area / ratio]))
+        ratio = ratio.clip(area, 1 / area)  # of what fits into the picture
+        sides = np.sqrt([area * ratio, area / ratio])
         whole = np.array([[height], [width]])
         lengths = np.maximum(1, np.rint(sides * whole))
         starts = np.rint(draw.random((2, count)) * (whole - lengths))

@@ -119,3 +119,21 @@ def test_impossible_warps_are_refused(options: dict[str, float]) -> None:
 def test_impossible_rectangles_are_refused() -> None:
     with pytest.raises(ValueError, match="area"):
         Erase(area=(0.3, 0.2))
+
+
+@pytest.mark.parametrize(("area", "ratio"), [((0.5, 0.5), 3.0), ((0.3, 0.4), 6.0), ((0.9, 1.0), 3.0)])
+def test_large_rectangles_are_as_large_as_asked_for(area: tuple[float, float], ratio: float) -> None:
+    boxes = Erase(area=area, ratio=ratio, p=1).drawn(np.random.default_rng(0), 500, 100, 100)
+    shares = (boxes[:, 1] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 2]) / 100**2
+    assert area[0] - 0.02 < shares.min() <= shares.max() < area[1] + 0.02
+
+
+@pytest.mark.parametrize("several", [A.Compose, A.Sequential])
+def test_transforms_within_another_draw_each_for_itself(several: type[A.BaseCompose]) -> None:
+    faces = np.zeros((400, 4, 4), np.uint8)
+    faces[:, 0, 0] = 255
+    augmenter = Augmenter([several([A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)], p=1)], [0])
+    found = augmenter(faces, np.zeros(400, np.int64), seed=0)
+    corners = np.stack([found[:, 0, 0], found[:, 0, -1], found[:, -1, 0], found[:, -1, -1]]) == 255
+    assert corners.sum(axis=1).min() > 60
+    np.testing.assert_array_equal(augmenter(faces, np.zeros(400, np.int64), seed=0), found)
