@@ -15,6 +15,8 @@ EVERY = 4  # steps between two updates: a mean over hundreds of steps does not s
 class ExponentialAverage(WeightAveraging):
     """Exponential moving average of weights and batch norm statistics (Polyak and Juditsky, 1992).
 
+    Other buffers, which may hold anything (an attention mask's infinities, say), are copied.
+
     Validation, test and `best.ckpt` see the mean; training goes on with its own weights, which `last.ckpt` keeps
     too, so that a resumed run goes on as if it had not stopped.
 
@@ -33,23 +35,24 @@ class ExponentialAverage(WeightAveraging):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Update after every fourth step; reading PyTorch's own counter of them would wait for the GPU."""
-        step = trainer.global_step - 1
-        if step % EVERY == 0 and trainer.global_step > self._latest_update_step:
-            self._update(pl_module, step // EVERY)
-            self._latest_update_step = trainer.global_step
+        """Update after every fourth step and an epoch's last; reading PyTorch's counter would wait for the GPU."""
+        done = trainer.global_step
+        if done > self._latest_update_step and (done % EVERY == 1 or trainer.is_last_batch):
+            self._update(pl_module, done - 1, done - self._latest_update_step)
+            self._latest_update_step = done
 
     @torch.no_grad()
-    def _update(self, module: L.LightningModule, count: int) -> None:
+    def _update(self, module: L.LightningModule, step: int, added: int) -> None:
         assert self._average_model is not None
-        keep = min(self.decay**EVERY, (1 + count) / (10 + count)) if count else 0.0
+        count = step / EVERY
+        keep = min(self.decay**EVERY, (1 + count) / (10 + count)) ** (added / EVERY) if step else 0.0
         means: list[Tensor] = []
         values: list[Tensor] = []
-        for mean, value in zip(_state(self._average_model.module), _state(module), strict=True):
-            if mean.is_floating_point():
+        for (name, mean), (_, value) in zip(_state(self._average_model.module), _state(module), strict=True):
+            if isinstance(mean, nn.Parameter) or name.endswith(("running_mean", "running_var")):
                 means.append(mean)
                 values.append(value)
-            else:  # batch norm's count of batches
+            else:
                 mean.copy_(value)
         torch._foreach_lerp_(means, values, 1 - keep)
         self._average_model.n_averaged += 1
@@ -68,5 +71,5 @@ class ExponentialAverage(WeightAveraging):
             self._swap_models(pl_module)
 
 
-def _state(module: nn.Module) -> Iterator[Tensor]:
-    return chain(module.parameters(), module.buffers())
+def _state(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    return chain(module.named_parameters(), module.named_buffers())
