@@ -144,7 +144,7 @@ def multiply_adds(model: FaceModel, size: int, num_classes: int) -> int:
     """
     training = model.training
     model.eval()
-    faces = torch.zeros(1, 1, size, size, dtype=torch.uint8, device=next(model.parameters()).device)
+    faces = torch.zeros(1, 1, size, size, dtype=torch.uint8, device=model.preprocess.mean.device)
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             logits = model(faces)

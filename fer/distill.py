@@ -27,7 +27,7 @@ class Teacher:
 
     Args:
         models: Each maps uint8 (N, 1, H, W) to logits (N, C); one that is listed twice is asked twice as often. They
-            are changed: frozen, with their batch norms folded.
+            are changed: frozen and, of this package's networks, with their batch norms folded.
         share: Weight of the opinion, from 0 to 1; the label has the rest.
         record: What a run records about its teacher, or a list of that for several.
     """
@@ -37,7 +37,8 @@ class Teacher:
     ) -> None:
         self.models = [model.eval().requires_grad_(False) for model in models]
         for model in self.models:
-            fold(model)
+            if _foldable(model):
+                fold(model)
         self.asked: list[Callable[[Tensor], Tensor]] = []
         self.release()
         self.share = share
@@ -81,6 +82,11 @@ class Teacher:
         if not targets.is_floating_point():
             targets = F.one_hot(targets, opinion.shape[1])
         return torch.lerp(targets.float(), opinion, self.share)
+
+
+def _foldable(model: nn.Module) -> bool:
+    """Return whether batch norms may be folded: a network of one's own may use its layers in another order."""
+    return type(getattr(model, "network", model)).__module__.startswith("fer.models.")
 
 
 def _opinion(model: nn.Module, faces: Tensor) -> Tensor:

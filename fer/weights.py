@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from hydra.utils import get_class
+from hydra.utils import get_object
 from omegaconf import OmegaConf
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -17,7 +17,7 @@ from safetensors.torch import save
 from fer.build import plain_model, rebuild_model
 from fer.callbacks.history import read_rows
 from fer.checkpoint import Trained, load_trained
-from fer.config import TrainConfig
+from fer.config import OversampleConfig, TrainConfig
 from fer.errors import FerError, first_line
 from fer.files import sha256, write_whole
 from fer.own_network import own_source
@@ -145,10 +145,15 @@ def halved(run: TrainedRun) -> TrainedRun:
     """Return a run as a file of weights holds it: in half precision, and without paths of one machine.
 
     Raises:
-        FerError: If half precision cannot hold the weights.
+        FerError: If half precision cannot hold the weights, or the file could not be opened.
     """
+    if fault := _fault(run.config.model.network):
+        raise FerError(
+            f"run: {fault}, and no file of weights can hold that; hand on the run's folder, or train a class that "
+            "makes it by itself"
+        )
     for name, value in run.trained.model.state_dict().items():
-        if value.is_floating_point() and not torch.isfinite(value.half()).all():
+        if value.is_floating_point() and not torch.equal(torch.isfinite(value.half()), torch.isfinite(value)):
             raise FerError(f"run: half precision cannot hold '{name}' of {run.file}; hand on the checkpoint instead")
     model = run.trained.model.half().float()
     return run._replace(config=_portable(run.config), trained=run.trained._replace(model=model))
@@ -166,7 +171,8 @@ def save_weights(run: TrainedRun, path: Path, measured: Mapping[str, Any]) -> No
         FerError: If the file cannot be written.
     """
     state = {
-        name: (value.half() if value.is_floating_point() else value).contiguous()
+        # a copy, since modules may share a tensor
+        name: value.to(torch.float16 if value.is_floating_point() else value.dtype, copy=True).contiguous()
         for name, value in run.trained.model.state_dict().items()
     }
     content = {
@@ -196,7 +202,15 @@ def _portable(config: TrainConfig) -> TrainConfig:
     network = {key: None if key == "weights" else value for key, value in config.model.network.items()}
     return replace(
         config,
-        data=replace(config.data, root=None, cache_dir=None, exclude=None, votes=None, index=None),
+        data=replace(
+            config.data,
+            root=None,
+            cache_dir=None,
+            exclude=None,
+            votes=None,
+            index=None,
+            oversample=replace(config.data.oversample, folder=OversampleConfig().folder),
+        ),
         trainer=replace(config.trainer, precision="32-true", accelerator="auto", devices=1),
         model=replace(config.model, weights=None, start=None, network=network),
         distill=replace(config.distill, teacher=None),
@@ -226,19 +240,25 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 def _check_network(network: Mapping[str, Any], path: Path) -> None:
-    """Refuse a file that would build anything but a network: files of weights go from hand to hand.
-
-    Raises:
-        FerError: If what it names is not a class of networks, or an argument names something to be built.
-    """
+    """Refuse a file that would build anything but a network, or one that is not here."""
     try:
-        known = issubclass(get_class(str(network["_target_"])), torch.nn.Module)
+        fault = _fault(network)
     except Exception as error:  # importing a module can raise anything
         raise FerError(f"run: '{path}' names a network that is not here ({first_line(error)})") from error
+    if fault:
+        raise FerError(f"run: '{path}' is not opened: {fault}")
+
+
+def _fault(network: Mapping[str, Any]) -> str | None:
+    """Return why a file of weights must not build a network, if so: they go from hand to hand."""
+    target = get_object(str(network["_target_"]))
+    if not (isinstance(target, type) and issubclass(target, torch.nn.Module)):
+        return f"{network['_target_']} is no class of networks"
     arguments = {key: value for key, value in network.items() if key != "_target_"}
     # an interpolation would be resolved once more, into who knows what, when the network is built
-    if not known or any(sign in json.dumps(arguments) for sign in ("_target_", "${")):
-        raise FerError(f"run: '{path}' names something else than a network ({network['_target_']}) and is not opened")
+    if any(sign in json.dumps(arguments) for sign in ("_target_", "${")):
+        return f"an argument of {network['_target_']} is itself something to be built"
+    return None
 
 
 def _open_weights(path: Path) -> TrainedRun:
