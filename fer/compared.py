@@ -91,6 +91,9 @@ def _config(folder: Path, metrics: Mapping[str, Any]) -> dict[str, Any]:
     record = read_environment(folder)
     for key in ("distill.teacher", "model.start"):  # likewise
         config[key] = _built_on(config.get(key), record.get(key.split(".")[1]))
+    if isinstance(weights := record.get("weights"), dict):
+        config["model.weights"] = _file(weights)
+        config.pop("model.network.weights", None)  # the same once more
     if isinstance(own := record.get("network"), dict):  # a network's file can change without its name
         config["model.network"] = _file(own)
     if isinstance(transforms := record.get("transforms"), dict):

@@ -131,12 +131,12 @@ COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "reference train / val": lambda row: _reference(row),
     "test acc": lambda row: _percent(row, "test_acc"),
     "test macro F1": lambda row: _percent(row, "test_f1"),
-    "train loss": lambda row: _number(row, "train_loss", 3),
-    "val loss": lambda row: _number(row, "val_loss", 3),
+    "train loss": lambda row: _loss(row, "train_loss"),
+    "val loss": lambda row: _loss(row, "val_loss"),
     "parameters": lambda row: _millions(row["parameters"]),
     "multiply-adds": lambda row: _millions(row["multiply_adds"]),
     "time": lambda row: "" if row["seconds"] is None else f"{row['seconds'] / 60:.1f} min",
-    "images/s": lambda row: _number(row, "images_per_s", 0),
+    "images/s": lambda row: "" if row["images_per_s"] is None else f"{row['images_per_s']:.0f}",
 }
 IN_A_TERMINAL = ("model", "train acc", "val acc", "reference train / val", "test acc", "time")  # fit 80 characters
 
@@ -173,8 +173,11 @@ def _percent(row: Mapping[str, Any], name: str) -> str:
     return f"{100 * row[name]:.2f}" + (f" ± {100 * deviation:.2f}" if deviation is not None else "")
 
 
-def _number(row: Mapping[str, Any], name: str, digits: int) -> str:
-    return "" if row[name] is None else f"{row[name]:.{digits}f}"
+def _loss(row: Mapping[str, Any], name: str) -> str:
+    if row[name] is None:
+        return ""
+    deviation = row[f"{name}_std"]
+    return f"{row[name]:.3f}" + (f" ± {deviation:.3f}" if deviation is not None else "")
 
 
 def _millions(count: int | None) -> str:
