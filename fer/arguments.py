@@ -35,7 +35,8 @@ def readable(argument: str) -> str:
         value = str(Path(value).expanduser())
     quotable = not key.startswith("-") and not value.startswith(("'", '"', "[", "{"))
     # leave alone what means something to Hydra: lists of values, interpolations, calls such as range(3), and escapes
-    told = not home and ("," in value or "${" in value or re.fullmatch(r"\w+\(.*\)", value))
+    lists = "," in value and not (_PATH.fullmatch(key) and Path(value).exists())  # a name may hold a comma
+    told = not home and (lists or "${" in value or re.fullmatch(r"\w+\(.*\)", value))
     escaped = os.name != "nt" and re.search(r"\\[ ()\[\]{}=,]", value)
     number = _PATH.fullmatch(key) and _NUMBER.fullmatch(value)  # a folder such as 2026_01_31 would be read as one
     unusual = number or value.startswith("\\\\") or not _PLAIN.fullmatch(value)

@@ -17,6 +17,7 @@ from rich.markup import escape
 
 from fer.arguments import readable
 from fer.cluster import settle_rank
+from fer.config import TrainConfig
 from fer.errors import FerError, of_the_disk
 from fer.misconfigured import explained
 from fer.runs import remove_empty
@@ -62,6 +63,8 @@ def run(command: Callable[[], Any], schema: type) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors instead of printing them in many lines
     try:
         sys.argv[1:] = [readable(argument) for argument in sys.argv[1:]]
+        if schema is not TrainConfig and {"-m", "--multirun"} & set(sys.argv[1:]):
+            raise FerError("-m: only train.py goes through several settings; start this command once for each")
         command()
     except KeyboardInterrupt:
         return INTERRUPTED

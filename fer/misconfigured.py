@@ -5,7 +5,7 @@ from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from typing import get_args
 
-from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from fer.errors import FerError, first_line
@@ -42,8 +42,12 @@ def explained(error: Exception, schema: type) -> Exception:
         if "Multiple values for" in str(error):
             several, _, cure = first_line(error).partition(". ")
             return FerError(f"{several}; on the command line, write it without the plus; in a file: {cure}")
-        several = "; to train one after the other, write -m before the settings; for a list, write key=[a,b]"
-        return FerError(first_line(error) + (several if "--multirun" in str(error) else ""))
+        if "--multirun" in str(error):
+            sweeps = "trainer" in (entry.name for entry in fields(schema))
+            several = "to train one after the other, write -m before the settings" if sweeps else "give one value"
+            more = f"; {several}; for a list, write key=[a,b]; for a name that holds a comma, \"key='a,b'\""
+            return FerError(first_line(error) + more)
+        return FerError(first_line(error))
     if isinstance(error, OmegaConfBaseException):
         key = getattr(error, "full_key", None)
         if isinstance(error, ConfigAttributeError | ConfigKeyError):
@@ -55,6 +59,10 @@ def explained(error: Exception, schema: type) -> Exception:
         return FerError(f"'{error.filename}' cannot be written ({error.strerror}); choose another with logs=path")
     if isinstance(error, ValueError) and "--multirun" in str(error):  # Hydra's own check of its options
         return FerError("-m trains a sweep, but --cfg and --info show a single configuration: leave one of them out")
+    if isinstance(error, ValueError) and str(error).startswith("The --resolve flag"):
+        return FerError("--resolve: only --cfg job takes it")
+    if isinstance(error, HydraException) and not isinstance(error.__cause__, FerError):
+        return FerError(first_line(error))
     return error
 
 

@@ -220,7 +220,11 @@ def _git(folder: Path, *arguments: str) -> str:
 
 def overrides() -> list[str]:
     """Return what the command line set for this training; in a sweep, for this job of it."""
-    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+    if not HydraConfig.initialized():
+        return []
+    # as they were written: what they refer to may be missing, which is reported where it is needed
+    told: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    return list(map(str, told))
 
 
 def environment(seed: int, data: Mapping[str, Any], device: torch.device) -> dict[str, Any]:

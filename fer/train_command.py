@@ -45,14 +45,30 @@ MOVABLE = INERT - {"logs", "resume", "data.download"}  # what may differ in a re
 log = logging.getLogger(__name__)
 
 
+class NoJobError(FerError):
+    """A setting that no sweep takes: nothing that a job's folder would have to tell of."""
+
+
 class SweepCallback(Callback):
     """Records a sweep's folder where all its jobs, whatever process they run in, can see it."""
 
+    jobs = 0
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Keep the folder and the keys in the environment; a job's own configuration knows nothing of the sweep."""
-        told = list(config.hydra.overrides.task)
+        # unresolved: what a setting refers to may be known only within a job
+        told: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
         os.environ[SWEEP] = str(sweep_folder(config.logs, told))
         os.environ[SWEPT] = " ".join(swept_keys(told))
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Count the jobs of this process."""
+        self.jobs += 1
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Say so if there was nothing to do: a pattern that nothing fits looks like a sweep that is done."""
+        if not self.jobs and config.hydra.launcher._target_.endswith("BasicLauncher"):  # others have their processes
+            report(FerError("-m: nothing fits these settings, so nothing was trained; look at glob(…) and range(…)"))
 
 
 def train(plain: DictConfig) -> None:
@@ -96,10 +112,10 @@ def _train_job(plain: DictConfig, sweep: Path) -> None:
         config = checked(plain, TrainConfig)
         validate(config)
         if config.resume is not None:
-            raise FerError("resume: goes on with one run; leave out -m")
+            raise NoJobError("resume: goes on with one run; leave out -m")
         if not one_device(config.trainer.devices):
             # with several devices, each process would walk through the whole sweep
-            raise FerError("trainer.devices: a sweep trains on one device, 1 or [number]; leave out -m for several")
+            raise NoJobError("trainer.devices: a sweep trains on one device, 1 or [number]; leave out -m for several")
         data = open_data(config)
         folder = sweep / run_name(config, data.all_faces)
         if _skipped(folder):
@@ -110,7 +126,7 @@ def _train_job(plain: DictConfig, sweep: Path) -> None:
                 _train(config, data, folder, resume=(folder / "last.ckpt").is_file())
     except ClaimedError:  # the same sweep, started twice: they share the work
         say(f"{folder} is being trained by another process: skipped.")
-    except InterruptedRunError:
+    except (InterruptedRunError, NoJobError):
         raise
     except Exception as error:
         with suppress(OSError, FerError):  # on a full disk
@@ -133,7 +149,12 @@ def _unstarted_name(plain: DictConfig) -> str:
     unnamed = INERT - set(os.environ[SWEPT].split())
     told = sorted(text for text in overrides() if text.lstrip("+").partition("=")[0] not in unnamed)
     digest = hashlib.blake2b(",".join(told).encode(), digest_size=4).hexdigest()
-    return f"{OmegaConf.select(plain, 'model.name')}-unstarted-{digest}".replace("/", "-")
+    return f"{_selected(plain, 'model.name') or 'unnamed'}-unstarted-{digest}".replace("/", "-")
+
+
+def _selected(plain: DictConfig, key: str) -> Any:
+    """Return a value; None where it refers to something that is not there, which may be why a job fails."""
+    return OmegaConf.select(plain, key, throw_on_resolution_failure=False)
 
 
 def _note_failure(folder: Path, plain: DictConfig, error: Exception) -> None:
@@ -141,14 +162,22 @@ def _note_failure(folder: Path, plain: DictConfig, error: Exception) -> None:
     make_folder(folder)
     if not (folder / "config.yaml").is_file():
         OmegaConf.save(plain, folder / "config.yaml")
-    model, seed = (OmegaConf.select(plain, key) for key in ("model.name", "seed"))
-    failure = {"status": "failed", "model": model, "seed": seed, "overrides": overrides(), "error": str(error)}
+    model, seed = (_selected(plain, key) for key in ("model.name", "seed"))
+    failure = {
+        "status": "failed",
+        "model": model or "unnamed",
+        "seed": seed,
+        "overrides": overrides(),
+        "error": str(error),
+    }
     write_json(folder / "metrics.json", failure)
 
 
 def _resume(plain: DictConfig, folder: Path) -> None:
     given = {text.partition("=")[0]: text for text in overrides()}
     refused = [text for key, text in given.items() if key not in ("resume", *MOVABLE)]
+    if "data=ferplus" in refused and folder.is_dir() and repeatable_config(folder).data.name == "ferplus":
+        refused.remove("data=ferplus")  # without it, Hydra knows no data.votes
     if refused:
         raise FerError(
             f"resume goes on with the run's own configuration: leave out {', '.join(refused)}, or start a new run"

@@ -196,3 +196,19 @@ def test_processes_that_lightning_starts_have_a_folder_of_hydras(monkeypatch: py
     assert readable("hydra.job.chdir=false") == "hydra.job.chdir=false"
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert readable("hydra.run.dir=mine") == "hydra.run.dir=mine"
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "said"),
+    [
+        ("evaluate.py", ("-m", "run=a,b"), "-m: only train.py goes through several settings"),
+        ("fer/predict.py", ("--multirun", "run=a", "pictures=b,c"), "start this command once for each"),
+        ("train.py", ("--config-dir=nowhere",), "nowhere"),
+        ("train.py", ("--resolve",), "--resolve: only --cfg job takes it"),
+        ("train.py", ("-m", "optim.lr=interval(0.01,0.1)"), "INTERVAL_SWEEP"),
+        ("train.py", ("trainer.precision=16-mixed", "trainer.accelerator=cpu"), "16-mixed needs a GPU"),
+    ],
+)
+def test_what_hydra_or_lightning_cannot_do_is_one_sentence(script: str, arguments: tuple[str, ...], said: str) -> None:
+    refused(call(script, *arguments), said)
+    assert not [path for path in Path().iterdir() if path.name not in ("cache", "fer_aug_dataset")]

@@ -3,11 +3,12 @@
 import math
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import torch
 import yaml
+from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
@@ -16,7 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from fer.build import build_transforms
 from fer.callbacks import dashboard
-from fer.callbacks.dashboard import _add_graph
+from fer.callbacks.dashboard import _add_graph, log_hparams
 from fer.classifier import EmotionClassifier
 from fer.data.datamodule import FaceDataModule
 from fer.data.faces import Faces
@@ -145,3 +146,16 @@ def test_hparams_carry_the_final_figures(events: EventAccumulator, run: Path) ->
     assert {"final/train_acc", "final/val_acc", "final/test_acc", "final/val_loss"} <= final
     kept = yaml.safe_load((run / "hparams.yaml").read_text())
     assert (kept["model"], kept["optim.lr"]) == ("cnn10", 0.1)
+
+
+def test_hparams_hold_what_the_command_line_told() -> None:
+    kept: list[dict[str, Any]] = []
+    logger = SimpleNamespace(
+        log_hyperparams=lambda chosen, final, step: kept.append(chosen), log_dir=".", NAME_HPARAMS_FILE="none"
+    )
+    told = ["model.network.dropout=0.1", "+experiment=fast", "optim.lr=0.3", "data.root=/here", "~trainer.patience"]
+    metrics = {"data": {"source": "FER2013"}, "epochs": 1, "overrides": told, "train": {}, "val": {}, "test": None}
+    log_hparams(cast(TensorBoardLogger, logger), composed("optim.lr=0.3"), metrics)
+    (chosen,) = kept
+    assert (chosen["model.network.dropout"], chosen["experiment"], chosen["optim.lr"]) == ("0.1", "fast", 0.3)
+    assert not {"data.root", "trainer.patience"} & set(chosen)

@@ -14,6 +14,7 @@ from fer.data.datamodule import FaceDataModule
 from fer.experiment import Experiment, InterruptedRunError
 from fer.labels import EMOTIONS, EMOTIONS_WITH_CONTEMPT
 from fer.naming import run_key
+from fer.runs import read_metrics
 from fer.weights import open_run
 from tests.conftest import ROOT, call, composed, refused
 from tests.data.layouts import write_table, write_votes
@@ -133,3 +134,17 @@ def test_keys_of_ferplus_change_no_other_run() -> None:
     assert run_key(majority, "x") != run_key(multi, "x")
     elsewhere = composed("data=ferplus", "data.votes=elsewhere.csv")
     assert run_key(majority, "x") == run_key(elsewhere, "x")
+
+
+@pytest.mark.usefixtures("no_dashboard")
+def test_a_stopped_run_goes_on_where_its_votes_have_moved(root: Path) -> None:
+    stopped = experiment(root, "majority", "stopped", "trainer.max_epochs=2")
+    stopped.trainer.callbacks.insert(0, StopAt(len(stopped.data.train_dataloader()) + 1))  # type: ignore[attr-defined]
+    with pytest.raises(InterruptedRunError):
+        stopped.run()
+    (root / "fer2013new.csv").rename("votes.csv")
+    refused(call("train.py", "resume=stopped"), "or name it with data.votes")
+    refused(call("train.py", "resume=stopped", "data=folder"), "leave out data=folder")
+    told = call("train.py", "resume=stopped", "data=ferplus", "data.votes=votes.csv")
+    assert told.status == 0, told.err
+    assert (read_metrics(Path("stopped")) or {})["epochs"] == 2

@@ -217,3 +217,29 @@ def test_another_class_of_the_same_pictures_is_other_data(tiny_folder: Path, tmp
     refused(told, "had a class boredom", "pride")
     again = call("train.py", *sweep, "data=folder")
     assert again.status == 0 and "skipped" not in again.out
+
+
+@pytest.mark.parametrize("swept", ["experiment=glob(ingredients/*)", "model=glob(cmn*)", "seed=range(3,0)"])
+def test_a_sweep_over_nothing_is_an_error(swept: str) -> None:
+    refused(call("train.py", "-m", swept), "nothing fits these settings")
+    assert not Path("logs").exists()
+
+
+def test_settings_may_refer_to_what_only_a_job_knows(tiny_folder: Path) -> None:
+    told = call("train.py", "-m", "seed=0,1", "model.name='net_${seed}'", *quick(tiny_folder), "trainer.test=false")
+    assert told.status == 0, told.err
+    (sweep,) = Path("logs/sweeps").iterdir()
+    assert {row["model"] for row in read_table(sweep).values()} == {"net_0", "net_1"}
+
+
+def test_a_setting_that_refers_to_nothing_fails_in_a_sentence_for_each_job(tiny_folder: Path) -> None:
+    told = call("train.py", "-m", "seed=0,1", "model.name='net_${sede}'", *quick(tiny_folder))
+    assert told.status == 1
+    assert "Traceback" not in told.err
+    assert told.err.count("Interpolation key 'sede' not found") == 2
+
+
+@pytest.mark.parametrize("told", ["resume=some/run", "trainer.devices=2"])
+def test_what_no_sweep_takes_leaves_nothing(told: str, tiny_folder: Path) -> None:
+    refused(call("train.py", "-m", told, *quick(tiny_folder)), told.partition("=")[0])
+    assert not Path("logs").exists()

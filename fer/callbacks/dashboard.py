@@ -3,7 +3,7 @@
 import copy
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -25,6 +25,7 @@ from fer.config import TrainConfig
 from fer.data.datamodule import FaceDataModule
 from fer.errors import first_line
 from fer.figures import confusion_matrix, mistakes, raw_and_augmented, rgb_array
+from fer.naming import INERT
 
 log = logging.getLogger(__name__)
 
@@ -137,8 +138,16 @@ def _add_graph(writer: SummaryWriter, module: EmotionClassifier, size: int) -> N
             log.warning("The dashboard shows no graph: the network cannot be traced (%s).", first_line(error))
 
 
+def _told(overrides: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the keys and values of a command line that the tab does not show anyway."""
+    for text in overrides:
+        key, _, value = text.lstrip("+").partition("=")
+        if key not in ("model", "data", "seed") and not key.startswith(("optim.", "~")):
+            yield key, value
+
+
 def log_hparams(logger: TensorBoardLogger, config: TrainConfig, metrics: Mapping[str, Any]) -> None:
-    """Fill the HPARAMS tab: the configuration and the final figures, so that runs compare there.
+    """Fill the HPARAMS tab: what the configuration is about, with all that was told, and the final figures.
 
     Args:
         logger: The run's logger.
@@ -156,6 +165,7 @@ def log_hparams(logger: TensorBoardLogger, config: TrainConfig, metrics: Mapping
         "augment": str(config.data.augment.classes),
         "input_size": config.model.input.size,
         **{f"optim.{name}": value for name, value in plain["optim"].items()},
+        **{key: str(value) for key, value in _told(metrics["overrides"] or []) if key not in INERT},
     }
     final = {
         f"final/{split}_{name}": value
