@@ -16,9 +16,9 @@ from fer.config import DataConfig
 from fer.data.exclude import excluded
 from fer.data.faces import SPLITS, Faces, Split
 from fer.data.leaks import identical_to_any
-from fer.data.sources import announce, read_source, still_found
+from fer.data.sources import announce, are_fer2013, read_source, still_found
 from fer.device import computed_on, low_precision, root_device
-from fer.diagrams import diagrams
+from fer.diagrams import cams, diagrams
 from fer.errors import FerError
 from fer.files import sha256
 from fer.prediction import in_batches, predict
@@ -150,8 +150,8 @@ class CrossEvaluator:
             return self.split in ("all", "train") or (self.split == "val" and drawn[0] != drawn[1])
         if self._digests[own.size] == run.record.get("data", {}).get("digest"):
             return self.split in ("all", "train")
-        # with other classes or another seed, other pictures are drawn for each split
-        return own.root is not None and _place(own.root) == _place(self.data.root)
+        # if read with other classes, say; what a smaller split holds of them is counted
+        return self.split in ("all", "train") and own.root is not None and _place(own.root) == _place(self.data.root)
 
     def _seen(self, run: TrainedRun, faces: Faces) -> int:
         """Return how many pictures are byte for byte among the run's training pictures, where these still are."""
@@ -177,6 +177,8 @@ class CrossEvaluator:
         """Return the split's faces at the size that a run uses, read once for all runs of that size."""
         if size not in self._faces:
             faces, self._source = read_source(replace(self.data, size=size))
+            if are_fer2013(faces):
+                self._source = "fer2013"
             announce(faces)
             self._digests[size] = faces.digest()
             if self.split != "all":
@@ -210,6 +212,9 @@ class CrossEvaluator:
         shown = {key: str(value) for key, value in facts.items()}
         name = f"{result.name} on {self.name}"
         pictures = diagrams(faces, logits["plain"], self.faces)
+        if self.faces:
+            outputs = [run.trained.classes.index(one) for one in result.shared]
+            pictures += cams(run.trained.model, faces, logits["plain"], self.device, outputs)
         evaluation = Evaluation(name, self.split, result.scores, {}, {}, shown, figures=pictures)
         write_evaluation(evaluation, result.report.parent, {**facts, **scores}, faces, logits)
 

@@ -1,6 +1,8 @@
 """What a report shows of an evaluation: calibration, precision and recall, mistakes, Grad-CAM."""
 
 import logging
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +42,9 @@ def diagrams(faces: Faces, logits: Tensor, shown: bool = True) -> list[Picture]:
     return found
 
 
-def cams(model: FaceModel, faces: Faces, logits: Tensor, device: torch.device) -> list[Picture]:
+def cams(
+    model: FaceModel, faces: Faces, logits: Tensor, device: torch.device, outputs: Sequence[int] | None = None
+) -> list[Picture]:
     """Return Grad-CAM pictures of the first two faces of each class; none where the network names no layer.
 
     Args:
@@ -48,15 +52,19 @@ def cams(model: FaceModel, faces: Faces, logits: Tensor, device: torch.device) -
         faces: N faces of one split.
         logits: Float32, (N, C), the model's for these faces.
         device: Where to compute.
+        outputs: The model's output for each of the C classes, where it knows more of them.
     """
-    layer = getattr(model.network, "cam_layer", None)
-    if layer is None:
+    if "cam_layer" not in dir(model.network):
         return []
     rows = np.concatenate([np.flatnonzero(faces.labels == label)[:2] for label in range(logits.shape[1])])
     some = faces.take(rows)
     predicted = logits[rows].argmax(1)
+    explained = predicted if outputs is None else torch.tensor(outputs)[predicted]
     try:
-        heat = grad_cam(model, layer, torch.from_numpy(some.images[:, None]).to(device), predicted.to(device))
+        layer: Any = model.network.cam_layer
+        if layer is None:
+            return []
+        heat = grad_cam(model, layer, torch.from_numpy(some.images[:, None]).to(device), explained.to(device))
     except Exception as error:  # whatever a user's network may do: its scores are worth a report all the same
         log.warning("The report shows no Grad-CAM: cam_layer gives no feature maps (%s).", first_line(error))
         return []

@@ -48,7 +48,7 @@ def test_a_run_is_scored_over_the_shared_classes(other: Path, tiny_sweep: Sweep,
     expected = np.array([0, 3, 4, 6])[logits.argmax(1).numpy()] == tiny_faces.labels[rows]
     assert found["plain"]["count"] == rows.sum()
     assert found["plain"]["accuracy"] == pytest.approx(expected.mean())
-    assert Path("run/evaluation/other-test/report.html").is_file()
+    assert "Where each face speaks" in Path("run/evaluation/other-test/report.html").read_text()
     assert not Path("run/evaluation/test").exists()
 
 
@@ -95,7 +95,7 @@ def test_other_pictures_that_are_called_fer2013_are_other_data(
 
 
 def test_another_division_of_its_data_is_no_other_data(tiny_faces: Faces, caplog: pytest.LogCaptureFixture) -> None:
-    """Drawn splits, of which those of the evaluation are others: it reads a class more than the training did."""
+    """Drawn splits, of which those of the evaluation are others, by another seed and with a class more."""
     root = Path("faces").resolve()
     for number, (image, label) in enumerate(zip(tiny_faces.images, tiny_faces.labels, strict=True)):
         folder = root / tiny_faces.classes[label]
@@ -103,12 +103,14 @@ def test_another_division_of_its_data_is_no_other_data(tiny_faces: Faces, caplog
         cv2.imwrite(str(folder / f"{number}.png"), image)
     shutil.copytree(root / "sad", root / "contempt")
     _, _, *others = quick(root)
-    arguments = ("data=folder", f"data.root={root}", "data.extra_classes=drop", *others)
+    arguments = ("data=folder", f"data.root={root}", "data.extra_classes=drop", "data.split_seed=1", *others)
     assert call("train.py", *arguments, "trainer.test=false").status == 0
     (run,) = Path("logs/cnn10").iterdir()
     caplog.clear()
     assert call("evaluate.py", f"run={run}", f"others=[{root}]").status == 0
-    assert caplog.text.count("this is no score on other data") == 1
+    assert "pictures to be scored, it was trained on" in caplog.text
+    assert call("evaluate.py", f"run={run}", f"others=[{root}]", "split=all", "faces=false").status == 0
+    assert "this is no score on other data" in caplog.text
 
 
 def test_folders_of_the_same_name_are_told_apart(other: Path, tiny_sweep: Sweep) -> None:
@@ -231,3 +233,24 @@ def test_fer2013_in_other_splits_is_not_fer2013_and_what_was_trained_on_is_count
 def test_what_concerns_training_alone_is_refused(option: str, other: Path, tiny_sweep: Sweep) -> None:
     told = call("evaluate.py", f"run={run_of(tiny_sweep, 'cnn10')}", "data=folder", f"data.root={other}", option)
     refused(told, option.partition("=")[0], "leave it out")
+
+
+def test_fer2013_in_another_form_is_fer2013(
+    tiny_sweep: Sweep,
+    tiny_folder: Path,
+    tiny_faces: Faces,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As its table is beside its folders, whose pictures went through JPEG."""
+    shutil.copytree(run_of(tiny_sweep, "cnn10"), "run")
+    shutil.copytree(tiny_folder, "faces")
+    for path in Path("faces").rglob("*.png"):
+        grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        assert grey is not None
+        cv2.imwrite(str(path), grey.astype(np.uint8) ^ np.uint8(1))
+    monkeypatch.setattr("fer.data.sources.PICTURES", len(tiny_faces))
+    for split, said in (("test", 0), ("all", 1)):
+        caplog.clear()
+        assert call("evaluate.py", "run=run", "others=[faces]", f"split={split}", "faces=false").status == 0
+        assert caplog.text.count("this is no score on other data") == said

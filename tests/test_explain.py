@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -144,3 +147,37 @@ def test_a_report_goes_without_what_a_network_cannot_show(caplog: pytest.LogCapt
     shown = draw_faces(train=14, val=7, test=7).split("test")
     assert cams(model, shown, torch.zeros(len(shown), 7), torch.device("cpu")) == []
     assert "The report shows no Grad-CAM: cam_layer gives no feature maps (the layer must run" in caplog.text
+
+
+class Misspelt(Corner):
+    """Names a layer that it does not have."""
+
+    @property
+    def cam_layer(self) -> nn.Module:
+        return [self.conv][1]
+
+
+def test_a_layer_that_cannot_be_named_costs_the_report_only_its_maps(caplog: pytest.LogCaptureFixture) -> None:
+    faces = draw_faces(train=14, val=7, test=7).split("val")
+    torch.manual_seed(0)
+    model = FaceModel(Preprocess(48, 1, [0.5], [0.25]), Misspelt(), channels_last=False).eval()
+    assert cams(model, faces, torch.zeros(len(faces), 7), torch.device("cpu")) == []
+    assert "shows no Grad-CAM: cam_layer gives no feature maps (list index out of range)" in caplog.text
+
+
+def test_the_class_explained_is_the_models_output_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Tensor] = []
+
+    def noting(model: nn.Module, layer: nn.Module, faces: Tensor, targets: Tensor) -> Tensor:
+        asked.append(targets)
+        return torch.zeros(len(faces), 48, 48)
+
+    monkeypatch.setattr("fer.diagrams.grad_cam", noting)
+    faces = draw_faces(train=14, val=7, test=7).split("val")
+    some = replace(faces.take(np.flatnonzero(np.isin(faces.labels, (0, 1)))), classes=("angry", "disgust"))
+    network = Corner()
+    network.cam_layer = network.conv
+    model = FaceModel(Preprocess(48, 1, [0.5], [0.25]), network, channels_last=False).eval()
+    (found,) = cams(model, some, torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.device("cpu"), outputs=[3, 5])
+    assert found[0] == "Grad-CAM"
+    assert asked[0].tolist() == [5, 3]

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 PICTURES = 35_887
 """How many pictures FER2013 has."""
 
+_TABLES = ("fer2013", "icml_face_data")
+
 GET_FER2013 = (
     "download it from kaggle.com/datasets/msambare/fer2013 into data/fer2013 (folders, CSV or the archive as it "
     "comes), name its folder with data.root=… or the environment variable FER2013_ROOT, or let "
@@ -42,7 +44,10 @@ def find_fer2013(root: str | None) -> Path | None:
 
 
 def still_found(config: DataConfig) -> DataConfig:
-    """Return a run's data configuration; if FER2013 no longer lies where it lay, with the place where it lies now."""
+    """Return a run's data configuration; if FER2013 no longer lies where it lay, with the place where it lies now.
+
+    Votes and their index are then found beside it, unless they lie where they lay.
+    """
     if config.name not in ("fer2013", "ferplus") or not _gone(config.root) or (now := find_fer2013(None)) is None:
         return config
     votes, index = (None if _gone(path) else path for path in (config.votes, config.index))  # moved along
@@ -124,7 +129,7 @@ def _named(faces: Faces, name: str) -> tuple[Faces, str]:
         return faces, "fer2013"
     log.warning(
         "data=%s stands for FER2013, but %s have none of its marks (%s pictures, file names such as %s1.jpg, a table "
-        "of pixels): they are taken as data=folder would.",
+        "named fer2013): they are taken as data=folder would.",
         name,
         faces.source,
         f"{PICTURES:,}",
@@ -134,9 +139,16 @@ def _named(faces: Faces, name: str) -> tuple[Faces, str]:
 
 
 def _is_fer2013(faces: Faces) -> bool:
-    """Return whether faces bear a mark of FER2013 or a part of it: its size, its file names, or a table's rows."""
+    """Return whether faces bear a mark of FER2013 or a part of it: its size, or the names of its files or table."""
     first = faces.origins[0]
-    return len(faces) == PICTURES or ":row " in first or split_in_name(first) is not None
+    table = ":row " in first and first.lower().startswith(_TABLES)
+    return len(faces) == PICTURES or table or split_in_name(first) is not None
+
+
+def are_fer2013(faces: Faces) -> bool:
+    """Return whether faces are all of FER2013 in its official splits, whatever they were read as."""
+    marked = ":row " in faces.origins[0] or split_in_name(faces.origins[0]) is not None
+    return len(faces) == PICTURES and marked and not _moved(faces)
 
 
 def _moved(faces: Faces) -> list[str]:
