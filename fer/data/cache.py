@@ -19,7 +19,7 @@ from fer.data.readers import LISTERS, located, read_found
 from fer.data.trees import FolderTree
 from fer.errors import FerError
 
-FORMAT = 7
+FORMAT = 8
 """Increase this whenever the readers give something different for the same files."""
 
 _ARRAYS = ("images", "labels", "splits")

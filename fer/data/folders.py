@@ -24,7 +24,14 @@ _FOLDERS: dict[str, Split] = {
 }
 PREFIXES: dict[str, Split] = {"Training_": "train", "PublicTest_": "val", "PrivateTest_": "test"}
 _ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
-_CK_NAME = re.compile(r"(S\d{3})_\d{3}_\d{8}\.")  # subject, session and frame, as in S010_004_00000017.png
+_PEOPLE = {
+    "CK+": re.compile(r"(S\d{3})_\d{3}_\d{8}(?!\d)"),  # subject, session and frame, as in S010_004_00000017.png
+    "JAFFE": re.compile(r"([A-Z]{2})\.(?:AN|DI|FE|HA|NE|SA|SU)\d\.\d+\."),  # KA.AN1.39.tiff
+    # session, subject, expression and angle, as in AF01ANS.JPG
+    "KDEF": re.compile(r"[AB]([FM]\d{2})(?:AF|AN|DI|HA|NE|SA|SU)(?:S|HL|HR|FL|FR)\."),
+}
+"""How the names of pictures begin in sets that show each person several times: Lucey et al. (2010), Lyons et al. (1998)
+and Lundqvist et al. (1998)."""
 
 
 def split_named(name: str) -> Split | None:
@@ -102,6 +109,11 @@ def list_split_folders(tree: Tree, at: str, options: ReadOptions) -> Listing:
     """
     folders = _split_folders(tree, at)
     classes = {split: tree.folders(join(at, folder)) for split, folder in folders.items()}
+    if any(names == ["images", "labels"] for names in classes.values()):
+        raise FerError(
+            f"{tree.where(at)} holds images/ and labels/, as YOLO wants them, which are not read; put each picture "
+            "into a folder named after its class"
+        )
     found = {name: tree.where(join(join(at, folders[split]), name)) for split in folders for name in classes[split]}
     mapping, owner = _mapping(found, options)
     notes = mapping.notes
@@ -129,7 +141,7 @@ def list_class_folders(tree: Tree, at: str, options: ReadOptions) -> Listing:
     """List the picture files below `<class>/`, sorted by path, without reading them.
 
     Their names give the splits if all begin as FER2013's do, some with `Training_` and some with `PrivateTest_`;
-    otherwise nothing does. Entries of files named as in CK+ (Lucey et al., 2010) also name the person they show.
+    otherwise nothing does. Entries of files named as in CK+, JAFFE or KDEF also name the person they show.
 
     Args:
         tree: Where to look.
@@ -147,19 +159,20 @@ def list_class_folders(tree: Tree, at: str, options: ReadOptions) -> Listing:
         Entry(path, label, split if known else None, _person(path))
         for (path, label), split in zip(files, named, strict=True)
     ]
-    owner = owner or ("CK+" if any(entry.person for entry in entries) else "Class")
+    owner = owner or next((owner for path, _ in files if (owner := _shown(path)[0])), "Class")
     return Listing(f"{owner} folders", entries, mapping.classes, mapping.notes)
 
 
 def _mapping(found: Mapping[str, str], options: ReadOptions) -> tuple[ClassMapping, str]:
     """Return what the classes are called, and whose digits their names are; '' if they are words."""
     digits, owner = _digits(found)
-    return map_classes(found, options, digits), owner
+    own = {name.strip().lower() for name in options.class_map}
+    return map_classes(found, options, digits), "" if own >= set(found) else owner
 
 
 def _digits(names: Collection[str]) -> tuple[dict[str, str], str]:
     """Return what digits mean as class names and whose they are: RAF-DB counts from 1, AffectNet from 0."""
-    if names and all(name in RAF_DB for name in names):
+    if set(names) == set(RAF_DB):  # fewer could as well be a part of AffectNet's
         return RAF_DB, "RAF-DB"
     if "0" in names and all(name in AFFECTNET for name in names):
         return AFFECTNET, "AffectNet"
@@ -202,9 +215,14 @@ def _class_files(tree: Tree, at: str, mapping: ClassMapping) -> list[tuple[str, 
 
 
 def _person(path: str) -> str:
-    """Return whom a picture shows if its name is as in CK+; '' otherwise."""
-    match = _CK_NAME.match(path.rpartition("/")[2])
-    return match[1] if match else ""
+    """Return whom a picture shows if its name says so; '' otherwise."""
+    return _shown(path)[1]
+
+
+def _shown(path: str) -> tuple[str, str]:
+    """Return the set that a picture is named as in, and the person it shows; '' for both otherwise."""
+    name = path.rpartition("/")[2]
+    return next(((owner, match[1]) for owner, names in _PEOPLE.items() if (match := names.match(name))), ("", ""))
 
 
 def split_in_name(path: str) -> Split | None:

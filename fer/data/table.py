@@ -15,7 +15,7 @@ from fer.data.pictures import Pictures, fingerprint, left_out_note, or_skipped, 
 from fer.data.rows import blank
 from fer.data.trees import Tree
 from fer.errors import FerError
-from fer.labels import EMOTIONS
+from fer.labels import EMOTIONS_WITH_CONTEMPT as CLASSES
 
 SIDE = 48
 COLUMNS = ("emotion", "pixels", "usage")
@@ -23,7 +23,7 @@ COLUMNS = ("emotion", "pixels", "usage")
 _ROW_BYTES = 8100  # FER2013's average, to guess the number of rows for the progress bar
 _MAX_LINE = 100_000  # below the csv module's own limit; the longest honest row has about 9,300 characters
 _LEVELS = {str(level): level for level in range(256)}
-_LABELS = {str(label): label for label in range(len(EMOTIONS))}
+_LABELS = {str(label): label for label in range(len(CLASSES))}
 USAGES = {
     "training": SPLITS.index("train"),
     "publictest": SPLITS.index("val"),
@@ -42,6 +42,8 @@ def read_tables(
     tree: Tree, splits: Mapping[str, Split | None], options: ReadOptions, scratch: Path | None = None
 ) -> Pictures:
     """Read tables with the columns `emotion`, `pixels` and, unless each is a split, `Usage`, in any order.
+
+    Label 7 is contempt, which FER2013 does not have, but tables of CK+ and of FER+ do.
 
     Origins read `fer2013.csv:row 17`, counting rows below the header from 0 as FER+ and pandas do; error
     messages name the line as an editor counts it, from 1 with the header.
@@ -67,8 +69,9 @@ def read_tables(
     if not rows:
         raise FerError(f"{where} has no row that can be read; put FER2013's rows there")
     present = sorted({row.label for row in rows})
-    mapping = map_classes({EMOTIONS[label]: f"{where}: {EMOTIONS[label]}" for label in present}, options)
-    kept = [(row, label) for row in rows if (label := mapping.labels[EMOTIONS[row.label]]) is not None]
+    told = {CLASSES[label]: f"{where}: emotion {label} ({CLASSES[label]})" for label in present}
+    mapping = map_classes(told, options)
+    kept = [(row, label) for row in rows if (label := mapping.labels[CLASSES[row.label]]) is not None]
     images = np.frombuffer(b"".join(row.pixels for row, _ in kept), np.uint8).reshape(-1, SIDE, SIDE)
     fingerprints = [fingerprint(image) for image in images]
     if options.size != SIDE:
@@ -154,7 +157,7 @@ class _Table:
         emotion, pixels, *usage = (fields[column] for column in columns)
         label = _LABELS.get(emotion.strip())
         if label is None:
-            raise FerError(f"{where}: emotion '{emotion[:20]}' is no label from 0 to {len(EMOTIONS) - 1}")
+            raise FerError(f"{where}: emotion '{emotion[:20]}' is no label from 0 to {len(CLASSES) - 1}")
         split = USAGES.get(usage[0].strip().lower()) if self.split is None else SPLITS.index(self.split)
         if split is None:
             raise FerError(f"{where}: Usage '{usage[0][:20]}' is none of Training, PublicTest, PrivateTest")

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from fer.data.faces import SPLITS
+from fer.data.folders import list_class_folders
 from fer.data.options import ReadOptions
 from fer.data.readers import read_faces
+from fer.data.trees import FolderTree
 from fer.labels import AFFECTNET, EMOTIONS, RAF_DB
 from tests.conftest import composed
 from tests.data.layouts import (
@@ -16,6 +18,7 @@ from tests.data.layouts import (
     KEEP,
     check_grey,
     counts,
+    png,
     refusal,
     write_affectnet,
     write_ck48,
@@ -202,3 +205,32 @@ def test_every_label_of_affectnet_has_one_picture(tmp_path: Path) -> None:
     shutil.copy(first, first.with_suffix(".bmp"))
     message = refusal(tmp_path)
     assert f"{first.stem}_exp.npy labels" in message and f"{first.stem}.bmp" in message
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [("CK+", "S{:03}_001_00000015_crop.png"), ("JAFFE", "K{}.AN1.39.png"), ("KDEF", "{}F01ANS.png")],
+)
+def test_names_of_other_sets_tell_people_apart_too(owner: str, name: str, tmp_path: Path) -> None:
+    subjects = {"CK+": range(10, 40), "JAFFE": "ABCDEFGHIJ", "KDEF": "AB"}[owner]
+    for number, subject in enumerate(subjects):
+        for kind in ("angry", "happy"):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            (tmp_path / kind / name.format(subject)).write_bytes(png(np.full((48, 48), 5 * number, np.uint8)))
+    found = list_class_folders(FolderTree(tmp_path), "", ReadOptions())
+    assert found.title == f"{owner} folders"
+    assert len({entry.person for entry in found.entries}) == (1 if owner == "KDEF" else len(subjects))  # two sessions
+    assert all(entry.person for entry in found.entries)
+
+
+def test_a_part_of_the_digits_says_not_whose_they_are(tmp_path: Path) -> None:
+    write_digits(tmp_path, range(1, 7), ("train", "test"))
+    assert "'data.class_map={1:" in refusal(tmp_path)
+
+
+def test_pictures_with_labels_for_yolo_are_told_of(tmp_path: Path) -> None:
+    for split in ("train", "valid"):
+        for kind in ("images", "labels"):
+            (tmp_path / split / kind).mkdir(parents=True)
+            (tmp_path / split / kind / "one.txt").write_text("0 0.5 0.5 1 1")
+    assert "as YOLO wants them" in refusal(tmp_path)

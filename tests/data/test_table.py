@@ -29,7 +29,7 @@ def _lines(tmp_path: Path) -> tuple[Path, list[str]]:
         (f"0,{GOOD[:-3]}256,Training", "line 4: pixel '256'"),
         (f"0,{GOOD[:-3]}-1,Training", "line 4: pixel '-1'"),
         (f"0,{GOOD[:-3]}1.5,Training", "line 4: pixel '1.5'"),
-        (f"7,{GOOD},Training", "line 4: emotion '7' is no label from 0 to 6"),
+        (f"8,{GOOD},Training", "line 4: emotion '8' is no label from 0 to 7"),
         (f"-1,{GOOD},Training", "line 4: emotion '-1'"),
         (f"sad,{GOOD},Training", "line 4: emotion 'sad'"),
         (f"0,{GOOD},Testing", "line 4: Usage 'Testing' is none of Training, PublicTest, PrivateTest"),
@@ -163,3 +163,16 @@ def test_fields_in_quotation_marks_may_go_on_over_several_lines(tmp_path: Path) 
     told = [f"{line},{more}" for line, more in zip(lines, note, strict=True)]
     path.write_text("\n".join(told) + "\n")
     assert read_faces(path).digest() == before
+
+
+def test_contempt_is_an_extra_class_of_a_table(tmp_path: Path) -> None:
+    path, lines = _lines(tmp_path)
+    lines[3] = f"7,{GOOD},Training"
+    path.write_text("\n".join(lines))
+    with pytest.raises(FerError, match=r"emotion 7 \(contempt\) is named after no known class.*extra_classes=drop"):
+        read_faces(tmp_path)
+    kept = read_faces(tmp_path, ReadOptions(extra_classes="keep"))
+    dropped = read_faces(tmp_path, ReadOptions(extra_classes="drop"))
+    assert kept.classes[-1] == "contempt"
+    assert kept.counts()[-1] == 1
+    assert len(dropped) == len(kept) - 1
