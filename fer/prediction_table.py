@@ -1,6 +1,7 @@
 """A network's opinion of every picture as a table, for whoever wants to compute something else from it."""
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from fer.files import drafted
 
 _AT_ONCE = 10_000
 _HEAD = 100  # bytes of a file's first line that tell what it is
+_COLUMNS = re.compile(rb"picture,(label,)?views,predicted,")
 
 
 def is_predictions(path: Path) -> bool:
@@ -19,7 +21,7 @@ def is_predictions(path: Path) -> bool:
         with path.open("rb") as file:
             head = file.readline(_HEAD)
         # spreadsheets write a mark of the encoding first, and quotes
-        return not head or head.removeprefix(b"\xef\xbb\xbf").replace(b'"', b"").startswith(b"picture,")
+        return not head or bool(_COLUMNS.match(head.removeprefix(b"\xef\xbb\xbf").replace(b'"', b"")))
     except OSError:
         return False
 

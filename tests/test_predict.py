@@ -136,7 +136,9 @@ def test_what_holds_no_picture_is_refused(pictures: Path, tiny_sweep: Sweep) -> 
     shutil.rmtree(pictures / "one")
     shutil.rmtree(pictures / "two")
     (pictures / "more.txt").write_text("neither")
-    refused(call(SCRIPT, run, f"pictures={pictures}"), "there is no picture in 'pictures'")
+    refused(call(SCRIPT, run, f"pictures={pictures}"), "none of the 2 files in 'pictures' can be used")
+    Path("empty").mkdir()
+    refused(call(SCRIPT, run, "pictures=empty"), "there is no picture in 'empty'")
     refused(call(SCRIPT, "run=gone", f"pictures={pictures}"), "gone")
     assert not Path("predictions.csv").exists()
 
@@ -221,3 +223,38 @@ def test_any_name_of_a_picture_comes_back() -> None:
     names = ["plain.png", "a,b.png", 'a "b".png', "two\nlines.png", "carriage\rreturn.png"]
     write_predictions(Path("table.csv"), names, ("sad", "happy"), {"plain": torch.zeros(len(names), 2)})
     assert [row["picture"] for row in read(Path("table.csv"))] == names
+
+
+def test_links_that_lead_nowhere_or_round_in_circles_end_no_prediction(pictures: Path, tiny_sweep: Sweep) -> None:
+    (pictures / "notes.txt").unlink()
+    (pictures / "one" / "me.png").symlink_to("me.png")
+    (pictures / "two" / "up").symlink_to("..")
+    told = call(SCRIPT, f"run={run_of(tiny_sweep, 'cnn10')}", f"pictures={pictures}", "views=plain")
+    refused(told, "me.png is a link to something that does not exist")
+    assert len(read(Path("predictions.csv"))) == 12
+
+
+def test_a_folder_of_another_format_says_why_it_is_no_use(tiny_sweep: Sweep) -> None:
+    for name in ("a.heic", "b.heic"):
+        Path("phone").mkdir(exist_ok=True)
+        Path("phone", name).write_bytes(b"no picture that is known here")
+    told = call(SCRIPT, f"run={run_of(tiny_sweep, 'cnn10')}", "pictures=phone")
+    refused(told, "none of the 2 files in 'phone' can be used", "a.heic is no picture that can be read (JPEG")
+
+
+@pytest.mark.parametrize("header", ["picture,label", "picture,reason", "picture,given,suggested,quality"])
+def test_lists_of_pictures_are_no_predictions(header: str, pictures: Path, tiny_sweep: Sweep) -> None:
+    Path("list.csv").write_text(f"{header}\n")
+    told = call(SCRIPT, f"run={run_of(tiny_sweep, 'cnn10')}", f"pictures={pictures}", "file=list.csv")
+    refused(told, "list.csv")
+    assert Path("list.csv").read_text() == f"{header}\n"
+
+
+def test_a_comma_in_a_name_is_no_list(pictures: Path, tiny_sweep: Sweep) -> None:
+    (pictures / "notes.txt").unlink()
+    pictures.rename("Smith, John")
+    told = call(SCRIPT, f"run={run_of(tiny_sweep, 'cnn10')}", "pictures=Smith, John", "views=plain")
+    assert told.status == 0, told.err
+    assert len(read(Path("predictions.csv"))) == 12
+    told = call(SCRIPT, f"run={run_of(tiny_sweep, 'cnn10')}", "pictures=one,two")
+    refused(told, "give one value", "\"key='a,b'\"")

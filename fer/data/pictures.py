@@ -155,7 +155,9 @@ def with_progress(items: Iterable[T], total: int, what: str, least: int = _LONG_
 
 def _upright(picture: Image.Image) -> Image.Image:
     """Return a picture the right way up: many cameras store it lying on its side, with a tag on how to turn it."""
-    if "exif" not in picture.info:
+    if picture.format == "PNG":  # where the tag may follow the pixels
+        picture.load()
+    if not {"exif", "xmp", "XML:com.adobe.xmp"} & picture.info.keys():
         return picture
     picture.load()  # damaged pixels are found here; only the tag is read below
     try:

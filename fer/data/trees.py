@@ -72,8 +72,13 @@ def refuse_unreadable(name: str, where: str) -> None:
         raise FerError(f"the name {name!a} in {where} is no UTF-8; rename it") from None
 
 
-def _is_broken_link(path: Path) -> bool:
-    return path.is_symlink() and not path.exists()
+def _is_broken_link(entry: Path | os.DirEntry[str]) -> bool:
+    """Return whether this is a link to nothing, or to itself."""
+    return entry.is_symlink() and not Path(entry).exists()
+
+
+def _leads_back(entry: os.DirEntry[str]) -> bool:
+    return entry.is_symlink() and Path(entry.path).parent.resolve().is_relative_to(Path(entry.path).resolve())
 
 
 class FolderTree:
@@ -91,8 +96,12 @@ class FolderTree:
         return str(self.root / path)
 
     def folders(self, at: str) -> list[str]:
-        """Return the sorted names of the folders directly in a folder, without hidden ones."""
-        return sorted(entry.name for entry in self._entries(at) if entry.is_dir())
+        """Return the sorted names of the folders directly in a folder, without hidden ones.
+
+        Links to a folder around them are left out: whoever went into them would go round in circles.
+        """
+        entries = (entry for entry in self._entries(at) if not _is_broken_link(entry) and entry.is_dir())
+        return sorted(entry.name for entry in entries if not _leads_back(entry))
 
     def files(self, at: str) -> list[str]:
         """Return the sorted names of the files directly in a folder, without hidden ones.
@@ -104,7 +113,7 @@ class FolderTree:
         """
         names = []
         for entry in self._entries(at):
-            if entry.is_file() or _is_broken_link(Path(entry.path)):
+            if _is_broken_link(entry) or entry.is_file():
                 names.append(entry.name)
             elif not entry.is_dir():
                 raise FerError(f"{entry.path} is neither a file nor a folder; remove it")

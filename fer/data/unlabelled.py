@@ -54,7 +54,9 @@ def read_unlabelled(path: Path, size: int, ignored: Path | None = None) -> Unlab
                 errors[row_of[name]] = error
         sound = [row for row in range(len(paths)) if row not in errors]
     if not sound:
-        raise errors[0] if len(paths) == 1 else FerError(f"pictures: there is no picture in '{path}'")
+        if len(errors) > 1:
+            raise FerError(f"pictures: none of the {len(errors)} files in '{path}' can be used; the first: {errors[0]}")
+        raise errors[0] if errors else FerError(f"pictures: there is no picture in '{path}'")
     return Unlabelled([paths[row] for row in sound], kept(images, sound), [errors[row] for row in sorted(errors)])
 
 

@@ -114,3 +114,19 @@ def test_a_format_that_is_not_read_is_to_be_converted() -> None:
         FerError, match=r"face\.pcx is no picture that can be read \(JPEG, PNG, .*\); convert or remove it"
     ):
         decode(data.getvalue(), "face.pcx", 48)
+
+
+def test_a_tag_behind_the_pixels_or_in_another_dress_turns_a_picture_too() -> None:
+    stored = np.zeros((48, 48), np.uint8)
+    stored[:12] = 255
+    lying = Image.Exif()
+    lying[274] = 6
+    early, dressed = io.BytesIO(), io.BytesIO()
+    Image.fromarray(stored).save(early, "PNG", exif=lying)
+    data = early.getvalue()
+    start, end = data.index(b"eXIf") - 4, data.index(b"IDAT") - 4
+    late = data[:start] + data[end:].replace(data[-12:], data[start:end] + data[-12:])
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    Image.fromarray(stored).save(dressed, "JPEG", quality=95, xmp=xmp)
+    for picture in (late, dressed.getvalue()):
+        assert decode(picture, "face", 48).image[:, 40:].min() > 200
