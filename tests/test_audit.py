@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from fer.audit.command import KINDS, exclusions
 from fer.audit.duplicates import Pair
 from fer.audit.findings import Findings
 from fer.audit.labels import Suspect
+from fer.audit.page import _telling
 from fer.audit.pictures import partly_decoded
 from fer.data.faces import Faces
 from fer.data.sample import draw_faces
@@ -237,3 +239,12 @@ def test_each_kind_of_finding_can_be_left_out_of_training(tiny_faces: Faces) -> 
 def test_a_whole_picture_is_not_cut() -> None:
     whole = draw_faces(train=7, val=7, test=7).images
     assert not len(partly_decoded(np.asarray(whole)))
+
+
+def test_what_makes_equal_pictures_remarkable_is_shown(tiny_faces: Faces) -> None:
+    labels, splits = np.array([3] * 10 + [4, 4]), np.array([0] * 11 + [2])
+    faces = replace(tiny_faces.take(np.arange(12)), labels=labels, splits=splits.astype(np.uint8))
+    group = _telling(faces, np.arange(12))
+    assert [row for row, _ in group] == [0, 10, 11, 1, 2, 3, 4, 5]
+    assert [note for _, note in group] == 7 * [""] + ["and 4 more"]
+    assert _telling(faces, np.array([2, 10])) == [(2, ""), (10, "")]

@@ -6,14 +6,18 @@ from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from fer.audit.findings import Findings
-from fer.data.faces import SPLITS
+from fer.data.faces import SPLITS, Faces
 from fer.files import write_whole
 from fer.pages import png_uri, render
 
 SHOWN = 48
 """Groups of pictures that each section shows."""
+
+ALIKE = 8
+"""Equal pictures that a group shows."""
 
 Group = list[tuple[int, str]]  # rows, each with a note below its picture
 
@@ -86,13 +90,13 @@ def _sections(findings: Findings) -> list[Section]:
         Section(
             "One picture, several labels",
             "Byte-identical pictures to which the data set gives different classes.",
-            [_plain(group[:8]) for group in conflicts[:SHOWN]],
+            [_telling(faces, group) for group in conflicts[:SHOWN]],
             len(conflicts),
         ),
         Section(
             "One picture, several splits",
             "Byte-identical pictures on both sides of a split: memorising them in training raises the score here.",
-            [_plain(group[:8]) for group in across[:SHOWN]],
+            [_telling(faces, group) for group in across[:SHOWN]],
             len(across),
         ),
         Section(
@@ -118,6 +122,14 @@ def _sections(findings: Findings) -> list[Section]:
             len(suspects),
         ),
     ]
+
+
+def _telling(faces: Faces, rows: NDArray[np.intp]) -> Group:
+    """Return some of many equal pictures, with one of each label in each split before any other."""
+    first = {(faces.splits[row], faces.labels[row]): row for row in rows[::-1].tolist()}.values()
+    group = _plain(sorted(rows, key=lambda row: row not in first))
+    more = len(group) - ALIKE
+    return group if more <= 0 else [*group[: ALIKE - 1], (group[ALIKE - 1][0], f"and {more} more")]
 
 
 def _plain(rows: Iterable[int | np.intp]) -> Group:
