@@ -125,11 +125,10 @@ def score(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> Scores:
     if logits.ndim != 2 or logits.shape != (len(labels), len(classes)):
         raise ValueError(f"logits {tuple(logits.shape)} fit neither {len(labels)} labels nor {len(classes)} classes")
     outcomes = _outcomes(logits, labels)
-    columns = _columns(outcomes, len(classes))
-    figures = _figures(columns.sum(axis=0), len(classes))
-    confusion = np.zeros((len(classes), len(classes)), np.int64)
-    np.add.at(confusion, (outcomes.labels, outcomes.predicted), 1)
-    resampled = _figures(_resample(columns), len(classes))
+    sums = _sums(outcomes, len(classes))
+    figures = _figures(sums, len(classes))
+    confusion = sums[3:].reshape(len(classes), len(classes)).astype(np.int64)
+    resampled = _figures(_resample(outcomes, len(classes)), len(classes))
     intervals = {}
     for name in INTERVALS:
         low, high = np.percentile(resampled[name], (2.5, 97.5))
@@ -183,26 +182,27 @@ def _outcomes(logits: Tensor, labels: Tensor) -> _Outcomes:
     )
 
 
-def _columns(outcomes: _Outcomes, classes: int) -> NDArray[np.float64]:
-    """Return per-picture columns, (N, 3 + C * C), from whose sums every figure with an interval follows.
+def _sums(outcomes: _Outcomes, classes: int, weights: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+    """Return what every figure with an interval follows from, float64, (3 + C * C,).
 
-    The columns are loss, correctness, top-2 and the picture's cell of the confusion matrix. A resample is then only a
-    weighting of the rows, and thus one product with this matrix.
+    These are sums over the pictures: of the loss, of correctness, of top-2, and the confusion matrix.
+
+    Args:
+        outcomes: Of N pictures.
+        classes: C.
+        weights: How often each picture counts, (N,); once by default.
     """
-    rows = np.arange(len(outcomes.labels))
-    cells = np.zeros((len(rows), classes * classes))
-    cells[rows, outcomes.labels * classes + outcomes.predicted] = 1.0
-    return np.column_stack((outcomes.loss, outcomes.correct, outcomes.in_top2, cells))
+    cells = np.bincount(outcomes.labels * classes + outcomes.predicted, weights, classes * classes)
+    each = (outcomes.loss, outcomes.correct, outcomes.in_top2)
+    return np.concatenate(([one.sum() if weights is None else weights @ one for one in each], cells))
 
 
-def _resample(columns: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the column sums of resamples with replacement: (RESAMPLES, K)."""
+def _resample(outcomes: _Outcomes, classes: int) -> NDArray[np.float64]:
+    """Return the sums of resamples of the pictures with replacement: (RESAMPLES, 3 + C * C)."""
     rng = np.random.default_rng(0)
-    count = len(columns)
-    sums = np.empty((RESAMPLES, columns.shape[1]))
-    for row in sums:  # one resample at a time, as weights for all would fill gigabytes on the training split
-        row[:] = np.bincount(rng.integers(count, size=count), minlength=count) @ columns
-    return sums
+    count = len(outcomes.labels)
+    draws = (np.bincount(rng.integers(count, size=count), minlength=count) for _ in range(RESAMPLES))
+    return np.stack([_sums(outcomes, classes, weights) for weights in draws])
 
 
 def _figures(sums: NDArray[np.float64], classes: int) -> dict[str, NDArray[np.float64]]:
