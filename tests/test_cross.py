@@ -249,7 +249,7 @@ def test_fer2013_in_another_form_is_fer2013(
         grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         assert grey is not None
         cv2.imwrite(str(path), grey.astype(np.uint8) ^ np.uint8(1))
-    monkeypatch.setattr("fer.data.sources.PICTURES", len(tiny_faces))
+    monkeypatch.setattr("fer.data.sources.SIZES", tuple(np.bincount(tiny_faces.splits).tolist()))
     for split, said in (("test", 0), ("all", 1)):
         caplog.clear()
         assert call("evaluate.py", "run=run", "others=[faces]", f"split={split}", "faces=false").status == 0

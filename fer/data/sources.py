@@ -21,8 +21,8 @@ from fer.errors import FerError
 
 log = logging.getLogger(__name__)
 
-PICTURES = 35_887
-"""How many pictures FER2013 has."""
+SIZES = (28_709, 3_589, 3_589)
+"""How many pictures each of FER2013's official splits has."""
 
 _TABLES = ("fer2013", "icml_face_data")
 
@@ -115,14 +115,13 @@ def read_source(config: DataConfig) -> tuple[Faces, str]:
 
 def _named(faces: Faces, name: str) -> tuple[Faces, str]:
     """Return faces with the name of what they are: recipes name FER2013, and some users change only the folder."""
-    if moved := _moved(faces):
+    if divided := _divided(faces):
         log.warning(
-            "data=%s stands for FER2013 in its official splits, but %d pictures of %s are in another one than their "
-            "names say (%s for one): they are taken as data=folder would, and no score on them is one on FER2013.",
+            "data=%s stands for FER2013 in its official splits, but %s: %s are taken as data=folder would, and no "
+            "score on them is one on FER2013.",
             name,
-            len(moved),
+            divided,
             faces.source,
-            moved[0],
         )
         return faces, "folder"
     if _is_fer2013(faces):
@@ -132,7 +131,7 @@ def _named(faces: Faces, name: str) -> tuple[Faces, str]:
         "named fer2013): they are taken as data=folder would.",
         name,
         faces.source,
-        f"{PICTURES:,}",
+        f"{sum(SIZES):,}",
         next(iter(PREFIXES)),
     )
     return faces, "folder"
@@ -142,23 +141,29 @@ def _is_fer2013(faces: Faces) -> bool:
     """Return whether faces bear a mark of FER2013 or a part of it: its size, or the names of its files or table."""
     first = faces.origins[0]
     table = ":row " in first and first.lower().startswith(_TABLES)
-    return len(faces) == PICTURES or table or split_in_name(first) is not None
+    return len(faces) == sum(SIZES) or table or split_in_name(first) is not None
 
 
 def are_fer2013(faces: Faces) -> bool:
     """Return whether faces are all of FER2013 in its official splits, whatever they were read as."""
     marked = ":row " in faces.origins[0] or split_in_name(faces.origins[0]) is not None
-    return len(faces) == PICTURES and marked and not _moved(faces)
+    return len(faces) == sum(SIZES) and marked and not _divided(faces)
 
 
-def _moved(faces: Faces) -> list[str]:
-    """Return the pictures in another split than their names say, but for validation held out of training."""
-    found = []
+def _divided(faces: Faces) -> str:
+    """Return in words how splits are not FER2013's official ones; '' if nothing says so."""
+    moved = []
     for origin, number in zip(faces.origins, faces.splits.tolist(), strict=True):
         named, split = split_in_name(origin), SPLITS[number]
-        if named not in (None, split) and (named, split) != ("train", "val"):
-            found.append(origin)
-    return found
+        if named not in (None, split) and (named, split) != ("train", "val"):  # validation held out of training
+            moved.append(origin)
+    if moved:
+        return f"{len(moved):,} pictures are in another one than their names say ({moved[0]} for one)"
+    sizes = tuple(np.bincount(faces.splits, minlength=len(SIZES)).tolist())
+    if sum(sizes) == sum(SIZES) and sizes != SIZES:
+        found, official = (" + ".join(f"{size:,}" for size in some) for some in (sizes, SIZES))
+        return f"these have {found} pictures instead of {official}"
+    return ""
 
 
 def _with_votes(root: Path, cache: Path, config: DataConfig, options: ReadOptions) -> Faces:

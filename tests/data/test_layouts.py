@@ -13,8 +13,9 @@ from PIL import Image
 from fer.data.classes import map_hint
 from fer.data.options import ReadOptions
 from fer.data.readers import read_faces
+from fer.data.sources import read_source
 from fer.labels import EMOTIONS
-from tests.conftest import call, quick
+from tests.conftest import call, composed, quick
 from tests.data.layouts import (
     DROP,
     KEEP,
@@ -281,3 +282,16 @@ def test_options_for_splits_that_are_not_drawn_are_told_of(tmp_path: Path) -> No
     assert read_faces(tmp_path).notes == ()
     (note,) = read_faces(tmp_path, ReadOptions(val_fraction=0.3, split_seed=5)).notes
     assert note == ("The source names its validation pictures, so without effect: data.val_fraction, data.split_seed.")
+
+
+def test_all_of_fer2013_in_other_splits_is_not_fer2013(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_folders(tmp_path / "data" / "images", prefixes=False)
+    (tmp_path / "data" / "images" / "test").rename(tmp_path / "data" / "images" / "validation")
+    config = composed("data=fer2013", f"data.root={tmp_path / 'data'}").data
+    sizes = tuple(np.bincount(read_faces(tmp_path / "data").splits).tolist())
+    for official, name in ((sizes, "fer2013"), ((sum(sizes) - 2, 1, 1), "folder")):
+        monkeypatch.setattr("fer.data.sources.SIZES", official)
+        assert read_source(config)[1] == name
+    assert "these have 21 + 7 + 28 pictures instead of 54 + 1 + 1" in caplog.text
