@@ -115,8 +115,8 @@ def test_a_run_learns_from_a_run_and_from_a_file(
         assert load_trained(folder / "best.ckpt", config.model).name == "cnn12"  # a network like any other
         objectives.append(read_rows(folder / "metrics.csv")[0]["train/objective"])
     alone = read_rows(run_of(tiny_sweep, "cnn12") / "metrics.csv")[0]["train/objective"]
-    assert objectives[0] == pytest.approx(objectives[1], rel=1e-2)  # but for the halved precision
-    assert alone != pytest.approx(objectives[0], rel=1e-2)
+    assert objectives[0] == pytest.approx(objectives[1], rel=1e-3)  # but for the halved precision
+    assert alone != pytest.approx(objectives[0], rel=3e-3)
     exported = Path("student.safetensors")
     save_weights(halved(open_run(folder)), exported, {})
     student = open_run(exported)
