@@ -2,6 +2,7 @@
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from fer.errors import FerError
@@ -35,8 +36,7 @@ def readable(argument: str) -> str:
         value = str(Path(value).expanduser())
     quotable = not key.startswith("-") and not value.startswith(("'", '"', "[", "{"))
     # leave alone what means something to Hydra: lists of values, interpolations, calls such as range(3), and escapes
-    lists = "," in value and not (_PATH.fullmatch(key) and Path(value).exists())  # a name may hold a comma
-    told = not home and (lists or "${" in value or re.fullmatch(r"\w+\(.*\)", value))
+    told = not home and (_is_list(key, value) or "${" in value or re.fullmatch(r"\w+\(.*\)", value))
     escaped = os.name != "nt" and re.search(r"\\[ ()\[\]{}=,]", value)
     number = _PATH.fullmatch(key) and _NUMBER.fullmatch(value)  # a folder such as 2026_01_31 would be read as one
     unusual = number or value.startswith("\\\\") or not _PLAIN.fullmatch(value)
@@ -45,3 +45,11 @@ def readable(argument: str) -> str:
     last = "\\" * (len(value) - len(value.rstrip("\\")))  # before a quote, backslashes must be doubled
     inner = re.sub(r"(\\*)'", r"\1\1\\'", value)
     return f"{key}{equals}'{inner}{last}'"
+
+
+def _is_list(key: str, value: str) -> bool:
+    """Return whether a value has several parts, and is no name that holds a comma."""
+    if _PATH.fullmatch(key) and not value.startswith("["):
+        with suppress(OSError, ValueError):  # too long to be a name
+            return "," in value and not Path(value).exists()
+    return "," in value

@@ -63,7 +63,7 @@ def run(command: Callable[[], Any], schema: type) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors instead of printing them in many lines
     try:
         sys.argv[1:] = [readable(argument) for argument in sys.argv[1:]]
-        if schema is not TrainConfig and {"-m", "--multirun"} & set(sys.argv[1:]):
+        if schema is not TrainConfig and any(map(_asks_for_several, sys.argv[1:])):
             raise FerError("-m: only train.py goes through several settings; start this command once for each")
         command()
     except KeyboardInterrupt:
@@ -73,6 +73,11 @@ def run(command: Callable[[], Any], schema: type) -> int:
     finally:
         _remove_hydras_record()
     return 1 if failures else 0
+
+
+def _asks_for_several(argument: str) -> bool:
+    # Python's argparse takes the beginning of an option for the whole
+    return argument == "-m" or ("--multirun".startswith(argument) and len(argument) > 2) or "hydra.mode=" in argument
 
 
 def speak_as(rank: int) -> None:

@@ -137,9 +137,10 @@ class CrossEvaluator:
         """Return a sentence on what the run may have been trained on, or was; '' if nothing is known."""
         if self._taught(run):
             return f"{faces.source} are what it was trained on, so this is no score on other data."
-        if seen := self._seen(run, faces):
-            return f"of the {len(faces)} pictures to be scored, it was trained on {seen}."
-        return ""
+        seen = self._seen(run, faces)
+        if seen is None and self._same_place(run):
+            return f"{faces.source} have changed since it was trained on some of them, perhaps on some of these."
+        return f"of the {len(faces)} pictures to be scored, it was trained on {seen}." if seen else ""
 
     def _taught(self, run: TrainedRun) -> bool:
         """Return whether the run may have been trained on some of the pictures, as far as its record tells."""
@@ -151,22 +152,28 @@ class CrossEvaluator:
         if self._digests[own.size] == run.record.get("data", {}).get("digest"):
             return self.split in ("all", "train")
         # if read with other classes, say; what a smaller split holds of them is counted
-        return self.split in ("all", "train") and own.root is not None and _place(own.root) == _place(self.data.root)
+        return self.split in ("all", "train") and self._same_place(run)
 
-    def _seen(self, run: TrainedRun, faces: Faces) -> int:
-        """Return how many pictures are byte for byte among the run's training pictures, where these still are."""
+    def _same_place(self, run: TrainedRun) -> bool:
+        own = run.config.data
+        return own.root is not None and _place(own.root) == _place(self.data.root)
+
+    def _seen(self, run: TrainedRun, faces: Faces) -> int | None:
+        """Return how many pictures are byte for byte among the run's training pictures; None if these are gone."""
         digest = str(run.record.get("data", {}).get("digest"))
         own = replace(still_found(run.config.data), download=False)
         official = own.name in _OFFICIAL and self._source in _OFFICIAL  # each report tells what repeats
-        if official or own.name == "huggingface":  # which would be downloaded
+        if official:
             return 0
+        if own.name == "huggingface":  # which would be downloaded
+            return None
         if digest not in self._trained:
             try:
                 trained, _ = read_source(own)
             except FerError:  # moved, or never here
-                return 0
+                return None
             if trained.digest() != digest:
-                return 0
+                return None
             self._trained[digest] = trained
         trained = self._trained[digest]
         if (run.folder / EXCLUDED).is_file():

@@ -145,7 +145,8 @@ class Experiment:
             if config.accelerator == "auto" and missed_gpu(device):
                 log.warning("%s", MISSED_GPU)
             precision: Any = auto_precision(device) if config.precision == "auto" else config.precision
-            if precision == "16-mixed" and device.type == "cpu":  # Lightning would take bf16 instead
+            # Lightning takes bf16 instead, which is the only way on for a run that a GPU began
+            if precision == "16-mixed" and device.type == "cpu" and not self.resume:
                 raise FerError("trainer.precision: 16-mixed needs a GPU; auto takes bf16-mixed where the CPU has it")
             return L.Trainer(
                 accelerator=config.accelerator,

@@ -61,7 +61,7 @@ def explained(error: Exception, schema: type) -> Exception:
         return FerError("-m trains a sweep, but --cfg and --info show a single configuration: leave one of them out")
     if isinstance(error, ValueError) and str(error).startswith("The --resolve flag"):
         return FerError("--resolve: only --cfg job takes it")
-    if isinstance(error, HydraException) and not isinstance(error.__cause__, FerError):
+    if isinstance(error, HydraException):
         return FerError(first_line(error))
     return error
 

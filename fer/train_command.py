@@ -45,8 +45,12 @@ MOVABLE = INERT - {"logs", "resume", "data.download"}  # what may differ in a re
 log = logging.getLogger(__name__)
 
 
-class NoJobError(FerError):
-    """A setting that no sweep takes: nothing that a job's folder would have to tell of."""
+class NoSweepError(FerError):
+    """A setting that no sweep takes; one value of several fails like any other job."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(f"{key}: {reason}")
+        self.whole = key not in os.environ[SWEPT].split()
 
 
 class SweepCallback(Callback):
@@ -112,10 +116,11 @@ def _train_job(plain: DictConfig, sweep: Path) -> None:
         config = checked(plain, TrainConfig)
         validate(config)
         if config.resume is not None:
-            raise NoJobError("resume: goes on with one run; leave out -m")
+            raise NoSweepError("resume", "goes on with one run; leave out -m")
         if not one_device(config.trainer.devices):
             # with several devices, each process would walk through the whole sweep
-            raise NoJobError("trainer.devices: a sweep trains on one device, 1 or [number]; leave out -m for several")
+            reason = "a sweep trains on one device, 1 or [number]; leave out -m for several"
+            raise NoSweepError("trainer.devices", reason)
         data = open_data(config)
         folder = sweep / run_name(config, data.all_faces)
         if _skipped(folder):
@@ -126,11 +131,12 @@ def _train_job(plain: DictConfig, sweep: Path) -> None:
                 _train(config, data, folder, resume=(folder / "last.ckpt").is_file())
     except ClaimedError:  # the same sweep, started twice: they share the work
         say(f"{folder} is being trained by another process: skipped.")
-    except (InterruptedRunError, NoJobError):
+    except InterruptedRunError:
         raise
     except Exception as error:
-        with suppress(OSError, FerError):  # on a full disk
-            _note_failure(folder, plain, error)
+        if not (isinstance(error, NoSweepError) and error.whole):
+            with suppress(OSError, FerError):  # on a full disk
+                _note_failure(folder, plain, error)
         raise
     finally:
         remove_empty(folder, sweep)
@@ -174,14 +180,6 @@ def _note_failure(folder: Path, plain: DictConfig, error: Exception) -> None:
 
 
 def _resume(plain: DictConfig, folder: Path) -> None:
-    given = {text.partition("=")[0]: text for text in overrides()}
-    refused = [text for key, text in given.items() if key not in ("resume", *MOVABLE)]
-    if "data=ferplus" in refused and folder.is_dir() and repeatable_config(folder).data.name == "ferplus":
-        refused.remove("data=ferplus")  # without it, Hydra knows no data.votes
-    if refused:
-        raise FerError(
-            f"resume goes on with the run's own configuration: leave out {', '.join(refused)}, or start a new run"
-        )
     if not folder.is_dir():
         raise FerError(f"resume: there is no folder '{folder}'")
     inner = next(folder.glob("*/config.yaml"), None)
@@ -190,6 +188,14 @@ def _resume(plain: DictConfig, folder: Path) -> None:
             f"resume: '{folder}' holds runs and is none; name one, as resume={inner.parent}, or start its sweep again"
         )
     known = repeatable_config(folder)
+    given = {text.partition("=")[0]: text for text in overrides()}
+    refused = [text for key, text in given.items() if key not in ("resume", *MOVABLE)]
+    if "data=ferplus" in refused and OmegaConf.select(known, "data.name") == "ferplus":
+        refused.remove("data=ferplus")  # without it, Hydra knows no data.votes
+    if refused:
+        raise FerError(
+            f"resume goes on with the run's own configuration: leave out {', '.join(refused)}, or start a new run"
+        )
     for key in set(given) & set(MOVABLE):
         OmegaConf.update(known, key, OmegaConf.select(plain, key))
     config = checked_config(known, folder / "config.yaml")

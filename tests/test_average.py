@@ -22,6 +22,7 @@ class Masked(L.LightningModule):
         self.weight = nn.Parameter(torch.zeros(()))
         self.norm = nn.BatchNorm1d(1)
         self.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+        self.places = nn.Parameter(torch.arange(3), requires_grad=False)
 
 
 def averaged(weights: list[float], epoch: int, decay: float) -> list[float]:

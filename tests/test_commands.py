@@ -202,6 +202,10 @@ def test_processes_that_lightning_starts_have_a_folder_of_hydras(monkeypatch: py
     ("script", "arguments", "said"),
     [
         ("evaluate.py", ("-m", "run=a,b"), "-m: only train.py goes through several settings"),
+        ("evaluate.py", ("--multi", "run=a,b"), "-m: only train.py goes through several settings"),
+        ("evaluate.py", ("hydra.mode=MULTIRUN", "run=a,b"), "-m: only train.py goes through several settings"),
+        ("train.py", ("resume=nowhere", "optim.lr=1"), "resume: there is no folder 'nowhere'"),
+        ("train.py", (f"distill.teacher=[{','.join(f'w{n}.safetensors' for n in range(30))}]",), "w0.safetensors"),
         ("fer/predict.py", ("--multirun", "run=a", "pictures=b,c"), "start this command once for each"),
         ("train.py", ("--config-dir=nowhere",), "nowhere"),
         ("train.py", ("--resolve",), "--resolve: only --cfg job takes it"),

@@ -254,3 +254,20 @@ def test_fer2013_in_another_form_is_fer2013(
         caplog.clear()
         assert call("evaluate.py", "run=run", "others=[faces]", f"split={split}", "faces=false").status == 0
         assert caplog.text.count("this is no score on other data") == said
+
+
+def test_training_data_that_have_changed_may_be_among_what_is_scored(
+    tiny_faces: Faces, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = Path("faces").resolve()
+    for number, (image, label) in enumerate(zip(tiny_faces.images, tiny_faces.labels, strict=True)):
+        folder = root / tiny_faces.classes[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / f"{number}.png"), image)
+    _, _, *others = quick(root)
+    assert call("train.py", "data=folder", f"data.root={root}", *others, "trainer.test=false").status == 0
+    (run,) = Path("logs/cnn10").iterdir()
+    cv2.imwrite(str(root / "happy" / "more.png"), tiny_faces.images[0] ^ np.uint8(1))
+    caplog.clear()
+    assert call("evaluate.py", f"run={run}", "data=folder", f"data.root={root}", "faces=false").status == 0
+    assert "have changed since it was trained on some of them, perhaps on some of these" in caplog.text

@@ -126,7 +126,7 @@ def _sections(findings: Findings) -> list[Section]:
 
 def _telling(faces: Faces, rows: NDArray[np.intp]) -> Group:
     """Return some of many equal pictures, with one of each label in each split before any other."""
-    first = {(faces.splits[row], faces.labels[row]): row for row in rows[::-1].tolist()}.values()
+    first = set({(faces.splits[row], faces.labels[row]): row for row in rows[::-1].tolist()}.values())
     group = _plain(sorted(rows, key=lambda row: row not in first))
     more = len(group) - ALIKE
     return group if more <= 0 else [*group[: ALIKE - 1], (group[ALIKE - 1][0], f"and {more} more")]

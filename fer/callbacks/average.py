@@ -15,7 +15,7 @@ EVERY = 4  # steps between two updates: a mean over hundreds of steps does not s
 class ExponentialAverage(WeightAveraging):
     """Exponential moving average of weights and batch norm statistics (Polyak and Juditsky, 1992).
 
-    Other buffers, which may hold anything (an attention mask's infinities, say), are copied.
+    What is not trained and may hold anything (an attention mask's infinities, say) is copied.
 
     Validation, test and `best.ckpt` see the mean; training goes on with its own weights, which `last.ckpt` keeps
     too, so that a resumed run goes on as if it had not stopped.
@@ -49,7 +49,7 @@ class ExponentialAverage(WeightAveraging):
         means: list[Tensor] = []
         values: list[Tensor] = []
         for (name, mean), (_, value) in zip(_state(self._average_model.module), _state(module), strict=True):
-            if isinstance(mean, nn.Parameter) or name.endswith(("running_mean", "running_var")):
+            if value.requires_grad or name.endswith(("running_mean", "running_var")):
                 means.append(mean)
                 values.append(value)
             else:

@@ -1,6 +1,7 @@
 """A folder for each class with a picture per file: within train/ and test/, or without any splits."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping
 
 from fer.data.classes import ClassMapping, map_classes
@@ -159,7 +160,9 @@ def list_class_folders(tree: Tree, at: str, options: ReadOptions) -> Listing:
         Entry(path, label, split if known else None, _person(path))
         for (path, label), split in zip(files, named, strict=True)
     ]
-    owner = owner or next((owner for path, _ in files if (owner := _shown(path)[0])), "Class")
+    shown = Counter(_shown(path)[0] for path, _ in files)
+    likely = next((name for name in _PEOPLE if 2 * shown[name] > len(files)), "Class")
+    owner = owner or likely
     return Listing(f"{owner} folders", entries, mapping.classes, mapping.notes)
 
 

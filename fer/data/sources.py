@@ -128,7 +128,7 @@ def _named(faces: Faces, name: str) -> tuple[Faces, str]:
         return faces, "fer2013"
     log.warning(
         "data=%s stands for FER2013, but %s have none of its marks (%s pictures, file names such as %s1.jpg, a table "
-        "named fer2013): they are taken as data=folder would.",
+        "named fer2013 or icml_face_data): they are taken as data=folder would.",
         name,
         faces.source,
         f"{sum(SIZES):,}",

@@ -77,10 +77,6 @@ def _is_broken_link(entry: Path | os.DirEntry[str]) -> bool:
     return entry.is_symlink() and not Path(entry).exists()
 
 
-def _leads_back(entry: os.DirEntry[str]) -> bool:
-    return entry.is_symlink() and Path(entry.path).parent.resolve().is_relative_to(Path(entry.path).resolve())
-
-
 class FolderTree:
     """A folder on disk.
 
@@ -101,7 +97,7 @@ class FolderTree:
         Links to a folder around them are left out: whoever went into them would go round in circles.
         """
         entries = (entry for entry in self._entries(at) if not _is_broken_link(entry) and entry.is_dir())
-        return sorted(entry.name for entry in entries if not _leads_back(entry))
+        return sorted(entry.name for entry in entries if not (entry.is_symlink() and self._leads_back(entry, at)))
 
     def files(self, at: str) -> list[str]:
         """Return the sorted names of the files directly in a folder, without hidden ones.
@@ -176,6 +172,11 @@ class FolderTree:
         for entry in found:
             refuse_unreadable(entry.name, str(folder))
         return found
+
+    def _leads_back(self, entry: os.DirEntry[str], at: str) -> bool:
+        """Return whether a link leads to a folder on the way to it, from the top or through other links."""
+        target, way = Path(entry.path).resolve(), Path(at)
+        return any((self.root / part).resolve().is_relative_to(target) for part in (way, *way.parents))
 
     def _read_all(self, file: int, path: str) -> bytes:
         size = os.fstat(file).st_size

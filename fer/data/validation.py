@@ -92,12 +92,12 @@ def divide(
 ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """Divide pictures into training, validation and test, with about the same classes in each.
 
-    What must not be torn apart stays together: the pictures of a person where people are known, identical
-    pictures otherwise. Such groups are handed out one by one, those of the rarest class first, each to the
-    split that lacks the largest part of its share of that class. This follows the iterative stratification of
-    Sechidis, Tsoumakas and Vlahavas (2011), but they compare how many pictures a split lacks; comparing what part
-    of its share it lacks serves the small splits first. The groups come in an order drawn from their names or
-    content, so that files may be renamed or moved.
+    What must not be torn apart stays together: the pictures of a person where people are known, unless they are too
+    few, and identical pictures otherwise. Such groups are handed out one by one, those of the rarest class first, each
+    to the split that lacks the largest part of its share of that class. This follows the iterative stratification of
+    Sechidis, Tsoumakas and Vlahavas (2011), but they compare how many pictures a split lacks; comparing what part of
+    its share it lacks serves the small splits first. The groups come in an order drawn from their names or content, so
+    that files may be renamed or moved.
 
     Args:
         labels: int64, (N,).
@@ -120,10 +120,16 @@ def divide(
     groups = _groups(people, fingerprints, range(len(labels)), seed)
     counts = _counts(labels, groups)
     given = _hand_out(counts, _wanted(counts.sum(axis=0), fraction))
+    shares = np.stack([counts[np.array(given) == number].sum(axis=0) for number in range(len(SPLITS))])
+    if people is not None and (not shares.any(axis=1).all() or (counts.any(axis=0) & (shares[_TRAIN] == 0)).any()):
+        splits, notes = divide(labels, fingerprints, None, fraction, seed)
+        return splits, (*notes, "The people whom file names tell apart are too few to stand in one split each.")
     splits = np.full(len(labels), _TRAIN, np.uint8)
     for number, group in zip(given, groups, strict=True):
         splits[group] = number
-    return splits, (_divided(given, people is not None, fraction, seed),)
+    if people is None:
+        return splits, (_drawn(fraction, seed),)
+    return splits, (_divided([number for number, (row, *_) in zip(given, groups, strict=True) if people[row]], seed),)
 
 
 def _groups(
@@ -167,17 +173,18 @@ def _wanted(total: NDArray[np.int64], fraction: float) -> NDArray[np.float64]:
     return wanted
 
 
-def _divided(given: list[int], people: bool, fraction: float, seed: int) -> str:
-    drawn = f"data.split_seed={seed}"
-    if not people:
-        return (
-            f"The source names no splits, so {fraction:.0%} of each class were drawn for validation and as many "
-            f"for the test ({drawn})."
-        )
+def _drawn(fraction: float, seed: int) -> str:
+    return (
+        f"The source names no splits, so {fraction:.0%} of each class were drawn for validation and as many for the "
+        f"test (data.split_seed={seed})."
+    )
+
+
+def _divided(given: Sequence[int], seed: int) -> str:
     numbers = " + ".join(f"{given.count(number):,}" for number in range(len(SPLITS)))
     return (
         f"The source names no splits, so its {len(given):,} people were divided into {numbers} for training, "
-        f"validation and test ({drawn}); nobody stands in two of them."
+        f"validation and test (data.split_seed={seed}); nobody who is known by a file's name stands in two of them."
     )
 
 

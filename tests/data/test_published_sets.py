@@ -221,6 +221,23 @@ def test_names_of_other_sets_tell_people_apart_too(owner: str, name: str, tmp_pa
     assert found.title == f"{owner} folders"
     assert len({entry.person for entry in found.entries}) == (1 if owner == "KDEF" else len(subjects))  # two sessions
     assert all(entry.person for entry in found.entries)
+    for number in range(len(found.entries) + 1):
+        (tmp_path / "happy" / f"{number}.png").write_bytes(png(np.full((48, 48), number, np.uint8)))
+    assert list_class_folders(FolderTree(tmp_path), "", ReadOptions()).title == "Class folders"
+
+
+def test_too_few_people_are_torn_apart_rather_than_a_split_left_empty(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for session in "AB":
+        for person in ("F01", "M02"):
+            for number, angle in enumerate(("S", "HL", "HR", "FL", "FR")):
+                for kind, name in (("AN", "angry"), ("HA", "happy")):
+                    (tmp_path / name).mkdir(exist_ok=True)
+                    picture = png(rng.integers(0, 256, (48, 48), np.uint8))
+                    (tmp_path / name / f"{session}{person}{kind}{angle}.{number}.png").write_bytes(picture)
+    faces = read_faces(tmp_path)
+    assert [len(faces.split(split)) for split in SPLITS] == [32, 4, 4]
+    assert any("too few to stand in one split each" in note for note in faces.notes)
 
 
 def test_a_part_of_the_digits_says_not_whose_they_are(tmp_path: Path) -> None:
