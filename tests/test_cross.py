@@ -254,6 +254,13 @@ def test_fer2013_in_another_form_is_fer2013(
         caplog.clear()
         assert call("evaluate.py", "run=run", "others=[faces]", f"split={split}", "faces=false").status == 0
         assert caplog.text.count("this is no score on other data") == said
+    _, _, *others = quick(tiny_folder)
+    assert call("train.py", "data=folder", f"data.root={tiny_folder}", *others, "trainer.test=false").status == 0
+    (run,) = Path("logs/cnn10").iterdir()
+    for split, said in (("test", 0), ("all", 1)):
+        caplog.clear()
+        assert call("evaluate.py", f"run={run}", "others=[faces]", f"split={split}", "faces=false").status == 0
+        assert caplog.text.count(f"it was trained on {(tiny_faces.splits == 0).sum()}.") == said
 
 
 def test_training_data_that_have_changed_may_be_among_what_is_scored(
