@@ -46,15 +46,15 @@ class ExponentialAverage(WeightAveraging):
         assert self._average_model is not None
         count = step / EVERY
         keep = min(self.decay**EVERY, (1 + count) / (10 + count)) ** (added / EVERY) if step else 0.0
-        means: list[Tensor] = []
-        values: list[Tensor] = []
+        averaged: tuple[list[Tensor], list[Tensor]] = ([], [])  # means, and values of the same
+        copied: tuple[list[Tensor], list[Tensor]] = ([], [])
         for (name, mean), (_, value) in zip(_state(self._average_model.module), _state(module), strict=True):
-            if value.requires_grad or name.endswith(("running_mean", "running_var")):
-                means.append(mean)
-                values.append(value)
-            else:
-                mean.copy_(value)
-        torch._foreach_lerp_(means, values, 1 - keep)
+            trained = value.requires_grad or name.endswith(("running_mean", "running_var"))
+            means, values = averaged if trained else copied
+            means.append(mean)
+            values.append(value)
+        torch._foreach_lerp_(*averaged, 1 - keep)
+        torch._foreach_copy_(*copied)
         self._average_model.n_averaged += 1
 
     def _swap_models(self, pl_module: L.LightningModule) -> None:
