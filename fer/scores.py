@@ -125,7 +125,7 @@ def score(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> Scores:
     if logits.ndim != 2 or logits.shape != (len(labels), len(classes)):
         raise ValueError(f"logits {tuple(logits.shape)} fit neither {len(labels)} labels nor {len(classes)} classes")
     outcomes = _outcomes(logits, labels)
-    sums = _sums(outcomes, len(classes))
+    sums = _sums(outcomes, len(classes), np.ones(len(labels), np.int64))
     figures = _figures(sums, len(classes))
     confusion = sums[3:].reshape(len(classes), len(classes)).astype(np.int64)
     resampled = _figures(_resample(outcomes, len(classes)), len(classes))
@@ -182,7 +182,7 @@ def _outcomes(logits: Tensor, labels: Tensor) -> _Outcomes:
     )
 
 
-def _sums(outcomes: _Outcomes, classes: int, weights: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+def _sums(outcomes: _Outcomes, classes: int, weights: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return what every figure with an interval follows from, float64, (3 + C * C,).
 
     These are sums over the pictures: of the loss, of correctness, of top-2, and the confusion matrix.
@@ -190,11 +190,11 @@ def _sums(outcomes: _Outcomes, classes: int, weights: NDArray[np.int64] | None =
     Args:
         outcomes: Of N pictures.
         classes: C.
-        weights: How often each picture counts, (N,); once by default.
+        weights: How often each picture counts, (N,).
     """
     cells = np.bincount(outcomes.labels * classes + outcomes.predicted, weights, classes * classes)
     each = (outcomes.loss, outcomes.correct, outcomes.in_top2)
-    return np.concatenate(([one.sum() if weights is None else weights @ one for one in each], cells))
+    return np.concatenate(([weights @ one for one in each], cells))
 
 
 def _resample(outcomes: _Outcomes, classes: int) -> NDArray[np.float64]:

@@ -139,10 +139,10 @@ def _add_graph(writer: SummaryWriter, module: EmotionClassifier, size: int) -> N
 
 
 def _told(overrides: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield the keys and values of a command line that the tab does not show anyway."""
+    """Yield the keys and values of a command line that matter and that the tab does not show anyway."""
     for text in overrides:
         key, _, value = text.lstrip("+").partition("=")
-        if key not in ("model", "data", "seed") and not key.startswith(("optim.", "~")):
+        if key not in {"model", "data", "seed", *INERT} and not key.startswith(("optim.", "~")):
             yield key, value
 
 
@@ -165,7 +165,7 @@ def log_hparams(logger: TensorBoardLogger, config: TrainConfig, metrics: Mapping
         "augment": str(config.data.augment.classes),
         "input_size": config.model.input.size,
         **{f"optim.{name}": value for name, value in plain["optim"].items()},
-        **{key: str(value) for key, value in _told(metrics["overrides"] or []) if key not in INERT},
+        **dict(_told(metrics["overrides"] or [])),
     }
     final = {
         f"final/{split}_{name}": value

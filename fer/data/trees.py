@@ -1,7 +1,7 @@
 """Files by name, in the same way for a folder and for an archive."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -72,9 +72,17 @@ def refuse_unreadable(name: str, where: str) -> None:
         raise FerError(f"the name {name!a} in {where} is no UTF-8; rename it") from None
 
 
-def _is_broken_link(entry: Path | os.DirEntry[str]) -> bool:
+def _is_broken_link(path: Path) -> bool:
     """Return whether this is a link to nothing, or to itself."""
-    return entry.is_symlink() and not Path(entry).exists()
+    return path.is_symlink() and not path.exists()
+
+
+def _holds(check: Callable[[], bool]) -> bool:
+    """Return what a check of an entry says; False for a link to itself, at which it fails."""
+    try:
+        return check()
+    except OSError:
+        return False
 
 
 class FolderTree:
@@ -96,7 +104,7 @@ class FolderTree:
 
         Links to a folder around them are left out: whoever went into them would go round in circles.
         """
-        entries = (entry for entry in self._entries(at) if not _is_broken_link(entry) and entry.is_dir())
+        entries = (entry for entry in self._entries(at) if _holds(entry.is_dir))
         return sorted(entry.name for entry in entries if not (entry.is_symlink() and self._leads_back(entry, at)))
 
     def files(self, at: str) -> list[str]:
@@ -109,7 +117,7 @@ class FolderTree:
         """
         names = []
         for entry in self._entries(at):
-            if _is_broken_link(entry) or entry.is_file():
+            if _holds(entry.is_file) or _is_broken_link(Path(entry.path)):
                 names.append(entry.name)
             elif not entry.is_dir():
                 raise FerError(f"{entry.path} is neither a file nor a folder; remove it")
