@@ -17,7 +17,7 @@ from fer.data.exclude import excluded
 from fer.data.faces import SPLITS, Faces, Split
 from fer.data.leaks import identical_to_any
 from fer.data.sources import announce, are_fer2013, read_source, still_found
-from fer.device import computed_on, low_precision, root_device
+from fer.device import computed_on, root_device
 from fer.diagrams import cams, diagrams
 from fer.errors import FerError
 from fer.files import sha256
@@ -121,10 +121,9 @@ class CrossEvaluator:
         own = {name: shared.index(name) for name in shared}
         labels = np.array([own[faces.classes[label]] for label in scored.labels], dtype=np.int64)
         scored = replace(scored, labels=labels, classes=shared, targets=None)
-        low = low_precision(run.config.trainer.precision, self.device)
         model = run.trained.model.to(self.device)
         columns = [trained.index(name) for name in shared]
-        every = predict(model, in_batches(scored.images, BATCH), self.device, low)
+        every = predict(model, in_batches(scored.images, BATCH), self.device)
         logits = {view: some[:, columns] for view, some in every.items()}
         truth = torch.from_numpy(labels)
         scores = {view: score(some, truth, shared) for view, some in logits.items()}
@@ -214,7 +213,7 @@ class CrossEvaluator:
             "split": self.split,
             "classes": ", ".join(result.shared),
             "pictures of other classes, left out": result.left_out,
-            "evaluated on": computed_on(self.device, run.config.trainer.precision),
+            "evaluated on": computed_on(self.device),
             "date": datetime.now().isoformat(timespec="seconds"),
         }
         scores = {view: scores.to_dict() for view, scores in result.scores.items()}

@@ -63,22 +63,10 @@ def auto_precision(device: torch.device) -> Precision:
     return "bf16-mixed" if native else "32-true"
 
 
-def low_precision(precision: str, device: torch.device) -> torch.dtype | None:
-    """Return the low-precision type of Lightning's mixed precisions; None for all others, computed in float32.
-
-    CPUs, many times slower in float16, compute what was trained in it on a GPU in float32.
-    """
-    name = auto_precision(device) if precision == "auto" else precision
-    if name == "16-mixed" and device.type == "cpu":
-        return None
-    return {"bf16-mixed": torch.bfloat16, "bf16": torch.bfloat16, "16-mixed": torch.float16}.get(name)
-
-
-def computed_on(device: torch.device, precision: str) -> str:
+def computed_on(device: torch.device) -> str:
     """Return in words what an evaluation computes on and in which type of numbers: its last digits depend on both."""
-    low = low_precision(precision, device)
-    numbers = str(low or torch.float32).removeprefix("torch.")
-    if low is None and device.type == "cuda" and torch.backends.cudnn.allow_tf32:
+    numbers = "float32"
+    if device.type == "cuda" and torch.backends.cudnn.allow_tf32:
         numbers += " (convolutions in TF32 where the GPU has it)"
     return f"{hardware(device)}, {numbers}"
 

@@ -18,7 +18,7 @@ from fer.data.datamodule import FaceDataModule
 from fer.data.faces import Faces, Split
 from fer.data.leaks import identical_to_any
 from fer.data.sources import find_fer2013, looked_for, still_found
-from fer.device import computed_on, hardware, low_precision, root_device
+from fer.device import computed_on, hardware, root_device
 from fer.diagrams import Picture, cams, diagrams
 from fer.errors import FerError
 from fer.files import sha256
@@ -130,7 +130,7 @@ class Evaluator:
             )
         model = run.trained.model.to(self.device)
         batches = (faces for faces, *_ in data.evaluation_dataloader(self.split))
-        logits = predict(model, batches, self.device, low_precision(run.config.trainer.precision, self.device), views)
+        logits = predict(model, batches, self.device, views)
         faces = replace(data.faces[self.split], classes=run.trained.classes)  # as the run calls them
         return self._scored(run.folder, name or run.trained.name, logits, faces, seen, data.digest)
 
@@ -235,7 +235,7 @@ class Evaluator:
             "data": record.get("data", {}).get("digest") or "unknown: environment.json is missing",
             **_built_on(record),
             "trained on": record.get("hardware"),
-            "evaluated on": computed_on(self.device, run.config.trainer.precision),
+            "evaluated on": computed_on(self.device),
             "versions": ", ".join(f"{name} {number}" for name, number in record.get("versions", {}).items()),
             "date": datetime.now().isoformat(timespec="seconds"),
         }

@@ -11,7 +11,7 @@ from fer.commands import report, reporting
 from fer.config import PredictConfig, checked, choose
 from fer.data.pictures import with_progress
 from fer.data.unlabelled import read_unlabelled
-from fer.device import low_precision, root_device
+from fer.device import root_device
 from fer.errors import FerError
 from fer.prediction import VIEWS, in_batches, predict
 from fer.prediction_table import is_predictions, write_predictions
@@ -35,9 +35,8 @@ def predict_pictures(plain: DictConfig) -> None:
     if file.exists() and not is_predictions(file):
         raise FerError(f"file: '{file}' is there and no table of predictions; choose another name")
     names, images, errors = read_unlabelled(Path(config.pictures).expanduser(), run.config.data.size, file)
-    low = low_precision(run.config.trainer.precision, device)
     batches = with_progress(in_batches(images, BATCH), -(-len(images) // BATCH), "Looking at them", least=SHOWN)
-    logits = predict(run.trained.model.to(device), batches, device, low, [views])[views]
+    logits = predict(run.trained.model.to(device), batches, device, [views])[views]
     sound = torch.isfinite(logits).all(1)
     if not sound.any():
         raise FerError(f"run: the network of '{run.file}' gives no numbers, for any picture; train another")

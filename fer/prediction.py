@@ -50,16 +50,14 @@ def predict(
     model: nn.Module,
     batches: Iterable[Tensor],
     device: torch.device,
-    low_precision: torch.dtype | None,
     views: Iterable[str] = VIEWS,
 ) -> dict[str, Tensor]:
-    """Return a model's logits for each of some of `VIEWS`.
+    """Return a model's logits for each of some of `VIEWS`, computed in float32 as validation does in training.
 
     Args:
         model: Maps uint8 (N, 1, H, W) to logits (N, C); in evaluation mode, on `device`.
         batches: Faces, uint8 (n, 1, H, W), N of them in all.
         device: Where to compute.
-        low_precision: Compute in mixed precision with this type, as Lightning does in training; None for float32.
         views: Which of them; only the pictures that these need are computed.
 
     Returns:
@@ -69,7 +67,7 @@ def predict(
     temperatures: Mapping[str, float] = getattr(model, "view_temperatures", {})
     found: dict[str, list[Tensor]] = {view: [] for view in views}
     wanted = sorted({place for view in found for place in VIEWS[view]})
-    with torch.inference_mode(), torch.autocast(device.type, low_precision, enabled=low_precision is not None):
+    with torch.inference_mode():
         for faces in batches:
             pictures = ten_views(faces.to(device))
             seen = {place: model(pictures[place]).float().cpu() for place in wanted}

@@ -1,8 +1,10 @@
 from itertools import pairwise
 
+import lightning as L
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from fer.classifier import EmotionClassifier
 from fer.config import OptimConfig
@@ -112,3 +114,32 @@ def test_checkpoints_hold_plain_values_only() -> None:
     module = EmotionClassifier(Fixed(torch.zeros(1, 7)), OptimConfig(), EMOTIONS, model_config={"name": "fixed"})
     assert module.hparams == {"model": {"name": "fixed"}, "classes": list(EMOTIONS)}
     assert "class_weights" not in module.state_dict()
+
+
+class Seen(nn.Module):
+    """One layer, and the type that it computed in, batch by batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 7)
+        self.types: list[torch.dtype] = []
+
+    def forward(self, faces: Tensor) -> Tensor:
+        logits: Tensor = self.layer(faces.float().flatten(1))
+        self.types.append(logits.dtype)
+        return logits
+
+
+def test_a_training_in_bf16_is_validated_in_float32() -> None:
+    faces = torch.randint(0, 256, (8, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    batches = DataLoader(TensorDataset(faces, torch.arange(8) % 7), batch_size=8)
+    network = Seen()
+    trainer = L.Trainer(
+        accelerator="cpu", precision="bf16-mixed", max_steps=1, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+    )  # fmt: skip
+    module = EmotionClassifier(network, OptimConfig(), EMOTIONS)
+    trainer.fit(module, batches, batches)
+    assert network.types == [torch.bfloat16, torch.float32]
+    with torch.no_grad():
+        assert torch.equal(module.evaluated()[0], network(faces))

@@ -16,7 +16,6 @@ from fer.checkpoint import read_checkpoint
 from fer.config import TrainConfig, checked
 from fer.data.faces import Faces
 from fer.data.sources import read_source
-from fer.device import low_precision
 from fer.errors import FerError
 from fer.evaluation import Evaluator, Result
 from fer.prediction import ten_views
@@ -166,10 +165,10 @@ def test_figures_are_the_models(evaluated: Sweep, tiny_faces: Faces) -> None:
     """Scored once more, by hand."""
     folder = run_of(evaluated, "cnn10")
     run = open_run(folder)
-    trained, low = run.trained, low_precision(run.config.trainer.precision, torch.device("cpu"))
+    trained = run.trained
     faces = tiny_faces.split("test")
     images, labels = torch.from_numpy(faces.images[:, None].copy()), torch.from_numpy(faces.labels)
-    with torch.no_grad(), torch.autocast("cpu", low, enabled=low is not None):  # as it was trained, so it is scored
+    with torch.no_grad():
         logits = [trained.model(pictures).float() for pictures in (images, images.flip(-1))]
     plain, mirrored = (some.softmax(1) for some in logits)
     scores = figures(folder)
@@ -220,8 +219,7 @@ def test_an_ensemble_is_the_mean_of_the_probabilities(evaluated: Sweep, tiny_fac
     faces = tiny_faces.split("test")
     images, labels = torch.from_numpy(faces.images[:, None].copy()), torch.from_numpy(faces.labels)
     runs = [open_run(run_of(evaluated, name)) for name in ("cnn10", "cnn12")]
-    low = low_precision(runs[0].config.trainer.precision, torch.device("cpu"))
-    with torch.no_grad(), torch.autocast("cpu", low, enabled=low is not None):
+    with torch.no_grad():
         mean = sum(run.trained.model(images).float().softmax(1) for run in runs) / 2
     found = figures(evaluated.folder)
     assert found["accuracy"] == pytest.approx(float((mean.argmax(1) == labels).double().mean()))

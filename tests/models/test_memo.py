@@ -79,6 +79,18 @@ def test_logits_stay_and_nothing_is_saved() -> None:
     assert set(plain.state_dict()) == set(remembering.state_dict())
 
 
+def test_a_face_is_remembered_for_each_precision() -> None:
+    remembering = model()
+    remembering.remember()
+    with torch.no_grad():
+        with torch.autocast("cpu", torch.bfloat16):
+            remembering(FACES)
+        after = remembering(FACES)
+        anew = model()
+        anew.remember()
+        assert torch.equal(after, anew(FACES))
+
+
 def test_only_a_frozen_backbone_is_remembered() -> None:
     with pytest.raises(ValueError, match="remember needs a frozen backbone"):
         MobileNet(7, weights=None, trainable_layers=30, remember=10)
