@@ -17,9 +17,8 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor, nn
 
-from fer.data.cache import load_faces
+from fer.data.cache import default_cache_dir, load_faces
 from fer.data.faces import Faces
-from fer.data.places import default_cache_dir
 from fer.data.sample import draw_faces
 from fer.models.cnn import CNN
 from fer.models.preprocess import FaceModel, Preprocess

@@ -18,8 +18,7 @@ from rich.table import Table
 
 from fer.audit.duplicates import near_pairs
 from fer.audit.pictures import BLANK, deviations
-from fer.data.cache import load_faces
-from fer.data.places import default_cache_dir
+from fer.data.cache import default_cache_dir, load_faces
 
 SAMPLE = Path(__file__).with_name("near_duplicates.csv")
 FURTHEST = 10

@@ -118,7 +118,7 @@ def in_a_bare_loop(experiment: Experiment, steps: int) -> float:
             wait(device)
             start = time.perf_counter()
         with torch.autocast(device.type, low, enabled=low is not None):
-            loss = module.learned(batch)
+            loss = module.training_step(batch)
         if module.replayed is None:
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]

@@ -1,7 +1,6 @@
 """Turn a configuration into objects: networks, transforms, class weights."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fer.config import AugmentConfig, InputConfig, ModelConfig, choose
+from fer.config import AugmentConfig, InputConfig, ModelConfig
 from fer.errors import FerError, first_line, one_line
 from fer.models.mobilenet import WeightsUnavailableError
 from fer.models.preprocess import FaceModel, Preprocess
@@ -122,17 +121,6 @@ def balanced_weights(counts: NDArray[np.int64]) -> list[float]:
     present = counts > 0
     weights = counts.sum() / (np.count_nonzero(present) * np.maximum(counts, 1))
     return [float(weight) for weight in np.where(present, weights, 0.0)]
-
-
-def class_weights(scheme: str, counts: NDArray[np.int64]) -> Sequence[float] | None:
-    """Return the objective's class weights for `optim.class_weights`.
-
-    Args:
-        scheme: "none" or "balanced".
-        counts: Training faces per class, (C,).
-    """
-    choose(scheme, ("none", "balanced"), "optim.class_weights")
-    return balanced_weights(counts) if scheme == "balanced" else None
 
 
 def multiply_adds(model: FaceModel, size: int, num_classes: int) -> int:

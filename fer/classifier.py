@@ -144,11 +144,7 @@ class EmotionClassifier(L.LightningModule):
         elif self.device.type == "mps":
             torch.mps.manual_seed(seed)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the objective of one batch."""
-        return self.learned(batch)
-
-    def learned(self, batch: Batch) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int = 0) -> Tensor:
         """Return the objective of one batch and keep its figures; a replayed step sets the gradients too."""
         faces, labels, targets = batch if len(batch) == 3 else (*batch, batch[1])
         share = opinion = None

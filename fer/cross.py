@@ -4,7 +4,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from itertools import count
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -20,7 +19,7 @@ from fer.data.sources import announce, are_fer2013, read_source, still_found
 from fer.device import computed_on, root_device
 from fer.diagrams import cams, diagrams
 from fer.errors import FerError
-from fer.files import sha256
+from fer.files import numbered, sha256
 from fer.prediction import in_batches, predict
 from fer.report import Evaluation, write_evaluation
 from fer.runs import EXCLUDED, read_metrics
@@ -217,13 +216,12 @@ class CrossEvaluator:
             "date": datetime.now().isoformat(timespec="seconds"),
         }
         scores = {view: scores.to_dict() for view, scores in result.scores.items()}
-        shown = {key: str(value) for key, value in facts.items()}
         name = f"{result.name} on {self.name}"
         pictures = diagrams(faces, logits["plain"], self.faces)
         if self.faces:
             outputs = [run.trained.classes.index(one) for one in result.shared]
             pictures += cams(run.trained.model, faces, logits["plain"], self.device, outputs)
-        evaluation = Evaluation(name, self.split, result.scores, {}, {}, shown, figures=pictures)
+        evaluation = Evaluation(name, self.split, result.scores, {}, {}, facts, figures=pictures)
         write_evaluation(evaluation, result.report.parent, {**facts, **scores}, faces, logits)
 
 
@@ -239,8 +237,5 @@ def _place(root: str | None) -> str | None:
 
 def _report_folder(folder: Path, name: str, source: str) -> Path:
     """Return the folder for a report: data sets whose folders share a name, say `test`, each get one of their own."""
-    for number in count(1):
-        place = folder / (name if number == 1 else f"{name}-{number}")
-        if (read_metrics(place) or {}).get("scored on", source) == source:
-            break
-    return place
+    places = numbered(folder / name)
+    return next(place for place in places if (read_metrics(place) or {}).get("scored on", source) == source)

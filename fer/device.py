@@ -14,8 +14,6 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from fer.cluster import launcher
 from fer.errors import FerError, first_line
 
-Precision = Literal["bf16-mixed", "32-true"]
-
 
 def root_device(accelerator: str, devices: Any = 1) -> torch.device:
     """Return the device that Lightning would choose.
@@ -51,7 +49,7 @@ def cpu_cores() -> int:
     return os.cpu_count() or 1
 
 
-def auto_precision(device: torch.device) -> Precision:
+def auto_precision(device: torch.device) -> Literal["bf16-mixed", "32-true"]:
     """Return bf16 mixed precision where the device multiplies bf16 natively, which about doubles the speed."""
     if device.type == "cuda":
         native = torch.cuda.get_device_capability(device) >= (8, 0)

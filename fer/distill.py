@@ -5,12 +5,12 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fer.config import DistillConfig
 from fer.errors import FerError
 from fer.models.fold import fold
+from fer.objective import as_shares
 from fer.replay import Replayed, replayable
 from fer.weights import open_as, origin, warn_of_other_data
 
@@ -79,9 +79,7 @@ class Teacher:
         Returns:
             float32 (N, C), shares that sum to one.
         """
-        if not targets.is_floating_point():
-            targets = F.one_hot(targets, opinion.shape[1])
-        return torch.lerp(targets.float(), opinion, self.share)
+        return torch.lerp(as_shares(targets, opinion.shape[1]), opinion, self.share)
 
 
 def _foldable(model: nn.Module) -> bool:

@@ -15,9 +15,9 @@ from fer.cross import CrossEvaluator, CrossResult
 from fer.data.faces import SPLITS, Split
 from fer.errors import FerError
 from fer.evaluation import Evaluator, Result
-from fer.result_table import write_results
+from fer.result_table import cross_table, results_table, write_results
 from fer.runs import find_runs, overrides
-from fer.terminal import console, cross_table, results_table, say
+from fer.terminal import console, say
 from fer.weights import open_run
 
 FOR_TRAINING = ("data.oversample", "data.augment", "data.batch_size", "data.num_workers")

@@ -17,7 +17,7 @@ from fer.config import AugmentConfig, DataConfig, OversampleConfig, TrainConfig
 from fer.data.datamodule import FaceDataModule
 from fer.data.faces import Faces, Split
 from fer.data.leaks import identical_to_any
-from fer.data.sources import find_fer2013, looked_for, still_found
+from fer.data.sources import find_fer2013, looked_for, moved, still_found
 from fer.device import computed_on, hardware, root_device
 from fer.diagrams import Picture, cams, diagrams
 from fer.errors import FerError
@@ -194,9 +194,8 @@ class Evaluator:
         history: list[dict[str, float]],
         epoch: int | None,
     ) -> None:
-        shown = {key: str(value) for key, value in facts.items()}
         evaluation = Evaluation(
-            result.name, self.split, result.scores, result.leak_free, config, shown, history, pictures, epoch
+            result.name, self.split, result.scores, result.leak_free, config, facts, history, pictures, epoch
         )
         content = {**facts, **result.to_dict()}
         write_evaluation(evaluation, result.report.parent, content, result.faces, result.logits)
@@ -204,12 +203,8 @@ class Evaluator:
     def _read(self, config: TrainConfig, record: Mapping[str, Any]) -> _Reading:
         """Read the faces that a run was trained with; if the previous run's are the same, return those."""
         builds = bool(record.get("start") or record.get("teacher"))  # on networks that may have seen what it left out
-        if self.data_root:  # votes and index moved along with the faces
-            found = replace(config.data, root=self.data_root, votes=None, index=None)
-        else:
-            found = still_found(config.data)
         data = replace(
-            found,
+            moved(config.data, self.data_root) if self.data_root else still_found(config.data),
             exclude=None if builds else config.data.exclude,
             oversample=replace(config.data.oversample, enabled=False),  # copies are never scored
         )

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich import get_console
 
-from fer.build import build_model_for, class_weights, multiply_adds, plain_model, rebuild_model
+from fer.build import balanced_weights, build_model_for, multiply_adds, plain_model, rebuild_model
 from fer.callbacks.average import ExponentialAverage
 from fer.callbacks.checkpoint import RunCheckpoint, WholeCheckpoints
 from fer.callbacks.dashboard import Dashboard, log_hparams
@@ -36,9 +36,6 @@ from fer.runs import make_folder, write_json
 from fer.start import start_from
 
 log = logging.getLogger(__name__)
-
-EPOCHS = {"sample": 10, "fer2013": 30, "ferplus": 30, "folder": 30}
-
 
 COMPILERS = ("torch._dynamo", "torch._inductor")
 """The modules whose errors say that a network cannot be compiled."""
@@ -81,7 +78,7 @@ class Experiment:
         self.folder = folder
         self.resume = resume
         if config.trainer.max_epochs == "auto":
-            config.trainer.max_epochs = EPOCHS[data.source]
+            config.trainer.max_epochs = 10 if data.source == "sample" else 30
         L.seed_everything(config.seed, verbose=False)
         data.prepare_data()
         data.setup()
@@ -112,7 +109,9 @@ class Experiment:
             model,
             config.optim,
             classes,
-            class_weights=class_weights(config.optim.class_weights, self.data.counts["after"]),
+            class_weights=balanced_weights(self.data.counts["after"])
+            if config.optim.class_weights == "balanced"
+            else None,
             model_config=plain_model(config.model, len(classes), channels_last),
             seed=config.seed,
             teacher=open_teacher(config.distill, classes, self.data.record),
@@ -159,7 +158,6 @@ class Experiment:
                 enable_progress_bar=any(isinstance(callback, TrainingBar) for callback in callbacks),
                 enable_model_summary=False,
                 num_sanity_val_steps=0,
-                log_every_n_steps=50,
                 use_distributed_sampler=False,  # EpochBatches itself shares out the faces
                 default_root_dir=self.folder,
                 plugins=[WholeCheckpoints(), *(launcher(config.devices) or ())],

@@ -4,8 +4,9 @@ import csv
 import hashlib
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 
@@ -29,6 +30,19 @@ def drafted(path: Path) -> Iterator[Path]:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def numbered(path: Path) -> Iterator[Path]:
+    """Yield a path and then, for whoever finds it taken, the same path with -2, -3 and so on at its end."""
+    yield path
+    yield from (path.with_name(f"{path.name}-{number}") for number in count(2))
+
+
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> str:
+    """Return rows as a Markdown table whose first columns, `words` of them, hold words, and the others numbers."""
+    heads = (columns, ["---"] * words + ["---:"] * (len(columns) - words))
+    cells = ([cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows)
+    return "".join(f"| {' | '.join(row)} |\n" for row in (*heads, *cells))
 
 
 def csv_text(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> str:

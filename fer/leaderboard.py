@@ -12,7 +12,7 @@ from rich.table import Table
 from fer.compared import Run, group, names_apart, one_a_seed, read_run
 from fer.errors import FerError, first_line
 from fer.figures import leaderboard, png_bytes
-from fer.files import csv_text, write_whole
+from fer.files import csv_text, markdown_table, write_whole
 from fer.runs import read_metrics
 
 log = logging.getLogger(__name__)
@@ -143,14 +143,13 @@ IN_A_TERMINAL = ("model", "train acc", "val acc", "reference train / val", "test
 
 def markdown(table: Sequence[Mapping[str, Any]]) -> str:
     """Return the rows as a Markdown table; a failed run says why."""
-    lines = ["| " + " | ".join(COLUMNS) + " |", "| --- |" + " ---: |" * (len(COLUMNS) - 1)]
-    for row in table:
-        if row["status"] == "finished":
-            lines.append("| " + " | ".join(cell(row).replace("|", "\\|") for cell in COLUMNS.values()) + " |")
-        else:
-            error = str(row["error"]).replace("|", "\\|").replace("\n", " ")
-            lines.append(f"| {row['name']} | **{row['status']}**: {error} |" + " |" * (len(COLUMNS) - 2))
-    return "\n".join(lines) + "\n"
+    cells = [
+        [cell(row) for cell in COLUMNS.values()]
+        if row["status"] == "finished"
+        else [row["name"], f"**{row['status']}**: {row['error']}", *[""] * (len(COLUMNS) - 2)]
+        for row in table
+    ]
+    return markdown_table(list(COLUMNS), cells)
 
 
 def terminal_table(table: Sequence[Mapping[str, Any]]) -> Table:

@@ -1,9 +1,10 @@
 """Mixup: a second face shines through every face, and its target counts to the same share (Zhang et al., 2018)."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Beta
+
+from fer.objective import as_shares
 
 
 def mixed(faces: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
@@ -37,7 +38,5 @@ def mixed_targets(targets: Tensor, num_classes: int, share: Tensor) -> Tensor:
     Returns:
         Float32 (N, C).
     """
-    if not targets.is_floating_point():
-        targets = F.one_hot(targets, num_classes)
-    targets = targets.float()
+    targets = as_shares(targets, num_classes)
     return targets.lerp(targets.roll(1, 0), share.view(-1, 1))

@@ -16,7 +16,7 @@ from hydra.core.override_parser.types import Override
 from fer.checks import check_name
 from fer.config import TrainConfig
 from fer.data.faces import Faces
-from fer.files import sha256
+from fer.files import numbered, sha256
 from fer.labels import EMOTIONS, EMOTIONS_WITH_CONTEMPT
 from fer.misconfigured import FERPLUS_KEYS
 from fer.own_network import own_source, own_transforms
@@ -108,18 +108,14 @@ def single_folder(config: TrainConfig) -> Path:
     if "LOCAL_RANK" in os.environ and SHARED_FOLDER in os.environ:
         return Path(os.environ[SHARED_FOLDER])
     stem = Path(config.logs) / config.model.name / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    folder, number = stem, 1
-    while True:  # create it, not only look for it: runs that start in the same second must not share it
+    # create it, not only look for it: runs that start in the same second must not share it
+    for folder in numbered(stem):
         try:
             folder.mkdir(parents=True)
             break
-        except FileExistsError:
+        except OSError:
             if not folder.is_dir():
                 break  # make_folder says what is in the way
-            number += 1
-            folder = stem.with_name(f"{stem.name}-{number}")
-        except OSError:
-            break  # likewise
     os.environ[SHARED_FOLDER] = str(folder)
     return folder
 

@@ -50,7 +50,7 @@ class Evaluation:
     scores: Mapping[str, Scores]
     leak_free: Mapping[str, Scores]
     config: Mapping[str, Any]
-    facts: Mapping[str, str]
+    facts: Mapping[str, Any]
     history: Sequence[Mapping[str, float]] = ()
     figures: Sequence[tuple[str, str, Figure]] = field(default_factory=tuple)
     best_epoch: int | None = None

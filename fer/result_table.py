@@ -4,43 +4,49 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
+from rich.markup import escape
+from rich.table import Table
+
+from fer.cross import CrossResult
 from fer.data.faces import Split
 from fer.errors import FerError
 from fer.evaluation import Result
-from fer.files import write_whole
+from fer.files import markdown_table, write_whole
 from fer.scores import Scores
 
 _SHARES = {"balanced": "balanced_accuracy", "macro F1": "macro_f1", "top-2": "top2"}
 
-COLUMNS = ("model", "views", "pictures", "accuracy", *_SHARES, "loss", "ECE")
-WORDS = 2
+_COLUMNS = ("model", "views", "pictures", "accuracy", *_SHARES, "loss", "ECE")
+_WORDS = 2
 """How many of the columns, from the left, hold words; the others hold numbers."""
-NOTE = "unseen: without the pictures that are also in training, pixel by pixel"
+_IN_A_TERMINAL = ("model", "views", "pictures", "accuracy", "macro F1")  # fit 80 characters; the file holds everything
+_CROSS = ("model", "data", "views", "pictures", "left out", "accuracy")
+_NOTE = "unseen: without the pictures that are also in training, pixel by pixel"
 
 
-def note(seeds: Mapping[str, Sequence[Result]]) -> str:
+def _note(seeds: Mapping[str, Sequence[Result]]) -> str:
     """Return the note below the table."""
-    return f"{NOTE}; ±: sample standard deviation over seeds" if seeds else NOTE
+    return f"{_NOTE}; ±: sample standard deviation over seeds" if seeds else _NOTE
 
 
-def title(split: Split) -> str:
+def _title(split: Split) -> str:
     """Return the title above the table."""
     return f"{split} split, with 95 % intervals"
 
 
-def accuracy(scores: Scores) -> str:
+def _accuracy(scores: Scores) -> str:
     """Return an accuracy with its 95 % interval, in percent."""
     low, high = scores.intervals["accuracy"]
     return f"{100 * scores.accuracy:.2f} [{100 * low:.2f}, {100 * high:.2f}]"
 
 
-def rows(result: Result) -> list[tuple[str, ...]]:
+def _rows(result: Result) -> list[tuple[str, ...]]:
     """Return a run's scores for each test-time view, over the split and its leak-free part; shares in percent."""
     found = []
     for part, views in (("", result.scores), (", unseen", result.leak_free)):
         for view, scores in views.items():
             shares = (f"{100 * getattr(scores, name):.2f}" for name in _SHARES.values())
-            cells = (accuracy(scores), *shares, f"{scores.loss:.4f}", f"{scores.ece:.3f}")
+            cells = (_accuracy(scores), *shares, f"{scores.loss:.4f}", f"{scores.ece:.3f}")
             found.append((result.name, view + part, str(scores.count), *cells))
     return found
 
@@ -76,14 +82,48 @@ def write_results(folder: Path, split: Split, results: Sequence[Result], seeds: 
         FerError: If it cannot be written.
     """
     path = folder / f"evaluation-{split}.md"
-    heads = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * WORDS + " ---: |" * (len(COLUMNS) - WORDS)]
-    cells = [row for result in results for row in rows(result)]
+    cells = [row for result in results for row in _rows(result)]
     cells += [row for name, of_seeds in seeds.items() for row in seed_rows(name, of_seeds)]
-    lines = ["| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in cells]
     try:
         write_whole(
-            path, "\n".join([title(split).capitalize() + ".", "", *heads, *lines, "", f"({note(seeds)})"]) + "\n"
+            path, f"{_title(split).capitalize()}.\n\n{markdown_table(_COLUMNS, cells, _WORDS)}\n({_note(seeds)})\n"
         )
     except OSError as error:
         raise FerError(f"'{path}' cannot be written ({error.strerror}); the runs' own reports are written") from error
     return path
+
+
+def results_table(split: Split, results: list[Result], seeds: Mapping[str, Sequence[Result]]) -> Table:
+    """Return the scores of evaluated runs, for each test-time view, over the split and its leak-free part.
+
+    Args:
+        split: What was scored.
+        results: Each run's scores.
+        seeds: Runs among them that differ in their seed alone, under the name of each such group.
+    """
+    table = Table(title=_title(split), caption=_note(seeds))
+    for column in _IN_A_TERMINAL:
+        words = column in _COLUMNS[:_WORDS]
+        table.add_column(column, justify="left" if words else "right", no_wrap=column == "accuracy")
+    sections = [_rows(result) for result in results]
+    sections += [seed_rows(name, of_seeds) for name, of_seeds in seeds.items()]
+    for section in sections:
+        for row in section:
+            table.add_row(*(escape(row[_COLUMNS.index(column)]) for column in _IN_A_TERMINAL))
+        table.add_section()
+    return table
+
+
+def cross_table(split: str, results: list[CrossResult]) -> Table:
+    """Return the scores of runs on other data sets, for each test-time view."""
+    table = Table(title=f"Other data, {split} pictures, with 95 % intervals")
+    for column in _CROSS:
+        words = column in ("model", "data", "views")
+        table.add_column(column, justify="left" if words else "right", no_wrap=column == "accuracy")
+    for result in results:
+        for view, scores in result.scores.items():
+            counts = (str(scores.count), str(result.left_out))
+            table.add_row(escape(result.name), escape(result.data), view, *counts, escape(_accuracy(scores)))
+        table.add_section()
+    table.caption = "left out: pictures of classes that the run does not know"
+    return table

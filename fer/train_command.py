@@ -8,10 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from rich.markup import escape
+from rich.table import Table
 
 from fer.checkpoint import check_kept, read_checkpoint
 from fer.checks import validate
@@ -37,7 +40,7 @@ from fer.runs import (
     repeatable_config,
     write_json,
 )
-from fer.terminal import console, counted, counts_table, say, summary
+from fer.terminal import console, counted, say
 
 SWEPT = "FER_SWEPT"
 MOVABLE = INERT - {"logs", "resume", "data.download"}  # what may differ in a resumed run
@@ -218,7 +221,7 @@ def _train(config: TrainConfig, data: FaceDataModule, folder: Path, resume: bool
         check_data(folder, read_environment(folder), data.digest, data.all_faces)
         check_kept(folder, read_checkpoint(folder / "last.ckpt", config.model))
     experiment = Experiment(config, data, folder, resume)
-    console.print(counts_table(data))
+    console.print(_counts_table(data))
     epochs = counted(config.trainer.max_epochs, "epoch")
     say(
         f"{'Resuming' if resume else 'Training'} {config.model.name} for {epochs} "
@@ -227,7 +230,7 @@ def _train(config: TrainConfig, data: FaceDataModule, folder: Path, resume: bool
     metrics = experiment.run()
     if not metrics:  # not the process that writes
         return
-    console.print(summary(metrics))
+    console.print(_summary(metrics))
     for label, text in (
         ("everything", str(folder)),
         ("report", f"python evaluate.py run={folder}" + ("" if config.trainer.test else " split=val")),
@@ -245,3 +248,34 @@ def _update_leaderboard(folder: Path) -> None:
     if table:
         console.print(terminal_table(table))
         say(str(folder / "leaderboard.md"))
+
+
+def _counts_table(data: FaceDataModule) -> Table:
+    """Return the training faces of each class, before and after oversampling."""
+    table = Table(title="Training faces")
+    for name in ("class", "as read", "after oversampling"):
+        table.add_column(name, justify="left" if name == "class" else "right")
+    before, after = data.counts["before"], data.counts["after"]
+    for name, *counts in zip(data.all_faces.classes, before, after, strict=True):
+        table.add_row(escape(name), *(f"{count:,}" for count in counts))
+    table.add_section()
+    table.add_row("all", f"{np.sum(before):,}", f"{np.sum(after):,}")
+    return table
+
+
+def _summary(metrics: dict[str, Any]) -> Table:
+    """Return the results of a training."""
+    table = Table(title=f"{metrics['model']}, epoch {metrics['best_epoch']} of {metrics['epochs']}")
+    for name in ("split", "accuracy", "loss", "macro F1"):
+        table.add_column(name, justify="left" if name == "split" else "right")
+    for split in ("train", "val", "test"):
+        figures = metrics[split]
+        if figures is None:  # trainer.test=false
+            continue
+        f1 = f"{100 * figures['f1']:.2f} %" if "f1" in figures else ""
+        table.add_row(split, f"{100 * figures['acc']:.2f} %", f"{figures['loss']:.4f}", f1)
+    table.caption = (
+        f"{metrics['parameters'] / 1e6:.2f} M parameters, {metrics['multiply_adds'] / 1e6:.0f} M multiply-adds, "
+        f"{metrics['seconds'] / 60:.1f} min, {metrics['images_per_s']:.0f} images/s"
+    )
+    return table

@@ -4,7 +4,6 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +18,7 @@ from fer.callbacks.history import read_rows
 from fer.checkpoint import Trained, load_trained
 from fer.config import OversampleConfig, TrainConfig
 from fer.errors import FerError, first_line
-from fer.files import sha256, write_whole
+from fer.files import numbered, sha256, write_whole
 from fer.own_network import own_source
 from fer.runs import EXCLUDED, checked_config, read_environment, read_metrics, repeatable_config
 from fer.temperature import CANDIDATES
@@ -291,8 +290,7 @@ def _temperature(plain: Any) -> float:
 def _reports(path: Path) -> Path:
     """Return the folder for a file's evaluations: one of another file with the same name keeps its own."""
     digest = sha256(path)
-    for number in count(1):
-        folder = Path("logs/weights") / (path.stem if number == 1 else f"{path.stem}-{number}")
+    for folder in numbered(Path("logs/weights", path.stem)):
         scored = [read_metrics(file.parent) or {} for file in folder.glob("evaluation/*/metrics.json")]
         if all(one.get(DIGEST) == digest for one in scored):
             break

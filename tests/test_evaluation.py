@@ -19,9 +19,8 @@ from fer.data.sources import read_source
 from fer.errors import FerError
 from fer.evaluation import Evaluator, Result
 from fer.prediction import ten_views
-from fer.result_table import seed_rows
+from fer.result_table import results_table, seed_rows
 from fer.runs import read_config, read_metrics
-from fer.terminal import results_table
 from fer.weights import open_run
 from tests.conftest import Sweep, call, command, quick, refused, run_of
 from tests.test_report import Page

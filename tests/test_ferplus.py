@@ -116,6 +116,9 @@ def test_an_export_finds_the_votes_where_the_run_did(root: Path) -> None:
     handed = open_run(root.parent / "a.safetensors")
     assert handed.trained.classes == EMOTIONS_WITH_CONTEMPT
     assert handed.config.data.votes is None  # a place of this machine
+    moved = root.rename(root.with_name("moved"))
+    told = call("evaluate.py", f"run={run}", f"data_root={moved}", "split=val")
+    assert told.status == 0, told.err  # the votes have stayed
 
 
 def test_missing_votes_end_with_one_sentence_and_leave_nothing(root: Path) -> None:

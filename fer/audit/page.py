@@ -1,6 +1,6 @@
 """An audit as a self-contained HTML page, with the pictures side by side."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -48,19 +48,12 @@ def write_page(findings: Findings, path: Path) -> None:
             if (cells := [level for level in findings.levels if level.split == split])
         ],
         sections=[section for section in _sections(findings) if section.groups],
-        picture=_pictures(findings),
+        picture=lambda row: png_uri(cv2.imencode(".png", np.ascontiguousarray(faces.images[row]))[1].tobytes()),
         label=lambda row: faces.classes[faces.labels[row]],
         split=lambda row: SPLITS[faces.splits[row]],
         origin=lambda row: PurePosixPath(faces.origins[row]).name,
     )
     write_whole(path, page)
-
-
-def _pictures(findings: Findings) -> Callable[[int], str]:
-    def uri(row: int) -> str:
-        return png_uri(cv2.imencode(".png", np.ascontiguousarray(findings.faces.images[row]))[1].tobytes())
-
-    return uri
 
 
 def _headlines(findings: Findings) -> list[tuple[str, str, str]]:

@@ -25,6 +25,7 @@ from fer.config import TrainConfig
 from fer.data.datamodule import FaceDataModule
 from fer.errors import first_line
 from fer.figures import confusion_matrix, mistakes, raw_and_augmented, rgb_array
+from fer.files import markdown_table
 from fer.naming import INERT
 
 log = logging.getLogger(__name__)
@@ -66,12 +67,8 @@ class Dashboard(Callback):
 
     def _counts(self) -> str:
         """Return the class counts before and after oversampling as a Markdown table."""
-        lines = [
-            "| | " + " | ".join(self.data.all_faces.classes) + " |",
-            "| --- |" + " ---: |" * len(self.data.counts["before"]),
-        ]
-        lines += [f"| {name} | " + " | ".join(map(str, counts)) + " |" for name, counts in self.data.counts.items()]
-        return "\n".join(lines)
+        rows = [(name, *map(str, counts)) for name, counts in self.data.counts.items()]
+        return markdown_table(("", *self.data.all_faces.classes), rows)
 
     def _augmented(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], list[str]]:
         """Return a face of each class, what training makes of it, and the classes' names."""

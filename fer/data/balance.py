@@ -68,7 +68,7 @@ def oversample(faces: Faces, config: Oversampling, root: Path) -> Path:
         on for their copies, `manifest.csv` and `manifest.json`.
 
     Raises:
-        FerError: If `faces` holds other splits, nothing can be written, or the finished folder was changed.
+        FerError: If `faces` holds other splits, nothing can be written, or the folder is another configuration's.
     """
     if np.any(faces.splits != SPLITS.index("train")):
         raise FerError("Only the training split may be oversampled, never validation or test pictures")
@@ -83,7 +83,6 @@ def oversample(faces: Faces, config: Oversampling, root: Path) -> Path:
         _write(faces, config, summary, folder)
     if read_summary(folder).get("key") != key:
         raise damaged(folder, f"{SUMMARY} belongs to another configuration")
-    check_files(folder, read_rows(folder))
     return folder
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -26,6 +27,13 @@ _ARRAYS = ("images", "labels", "splits")
 _PIECE = 2**22
 _DRAFT = ".fer-cache-"  # prefix of temporary folders; no folder of a user's own has such a name
 _FORGOTTEN = 24 * 3600  # seconds; a temporary folder older than that belongs to no living process
+
+
+def default_cache_dir() -> Path:
+    """Return `$FER_CACHE_DIR`, else `$XDG_CACHE_HOME/fer-lightning`, else `~/.cache/fer-lightning`."""
+    if own := os.environ.get("FER_CACHE_DIR"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "fer-lightning"
 
 
 def load_faces(root: Path, cache_dir: Path, options: ReadOptions | None = None) -> Faces:

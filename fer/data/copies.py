@@ -50,7 +50,7 @@ class Oversampling:
 
     def __post_init__(self, known: Sequence[str]) -> None:
         if self.classes != "auto":
-            if isinstance(self.classes, str):
+            if not isinstance(self.classes, list | tuple):
                 raise FerError(f"data.oversample.classes: '{self.classes}' is neither 'auto' nor a list of emotions")
             # in label order, so that another order of the same classes is the same configuration
             labels = sorted(set(emotion_indices(self.classes, "data.oversample.classes", known)))
@@ -80,11 +80,10 @@ def plan(faces: Faces, config: Oversampling) -> tuple[list[Row], list[int]]:
         its original in `faces`.
     """
     names = _Names()
-    stems = [names.original(faces.classes[label], origin) for label, origin in _each(faces)]
-    rows = [
-        Row(f"{faces.classes[label]}/{stem}.png", faces.classes[label], origin)
-        for stem, (label, origin) in zip(stems, _each(faces), strict=True)
-    ]
+    emotions = [faces.classes[label] for label in faces.labels]
+    stems = list(map(names.original, emotions, faces.origins))
+    each = zip(emotions, stems, faces.origins, strict=True)
+    rows = [Row(f"{emotion}/{stem}.png", emotion, origin) for emotion, stem, origin in each]
     sources = list(range(len(faces)))
     height, width = faces.images.shape[1:]
     for label, missing in _missing(faces, config).items():
@@ -97,10 +96,6 @@ def plan(faces: Faces, config: Oversampling) -> tuple[list[Row], list[int]]:
             rows.append(Row(file, emotion, faces.origins[index], change))
             sources.append(index)
     return rows, sources
-
-
-def _each(faces: Faces) -> "zip[tuple[int, str]]":
-    return zip(faces.labels.tolist(), faces.origins, strict=True)
 
 
 def _missing(faces: Faces, config: Oversampling) -> dict[int, int]:

@@ -135,11 +135,8 @@ class FaceDataModule(L.LightningDataModule):
 
     def _oversampling(self) -> Oversampling:
         config = self.config.oversample
-        classes: Any = config.classes
-        if classes != "auto" and not isinstance(classes, list):
-            raise FerError(f"data.oversample.classes: give a list of emotions or 'auto', not '{classes}'")
         return Oversampling(
-            classes=classes if classes == "auto" else tuple(classes),
+            classes=config.classes,
             target=config.target,
             rotation=config.rotation,
             shift=config.shift,

@@ -127,7 +127,7 @@ def list_split_folders(tree: Tree, at: str, options: ReadOptions) -> Listing:
             named = None if "val" in folders else split_in_name(path)
             by_name += named is not None
             elsewhere += named is not None and (named == "train") != (split == "train")
-            entries.append(Entry(path, label, named or as_split, _person(path)))
+            entries.append(Entry(path, label, named or as_split, _shown(path)[1]))
     if elsewhere:
         notes = (
             *notes,
@@ -156,14 +156,14 @@ def list_class_folders(tree: Tree, at: str, options: ReadOptions) -> Listing:
     files = sorted(_class_files(tree, at, mapping))
     named = [split_in_name(path) for path, _ in files]
     known = None not in named and {"train", "test"} <= set(named)
+    shown = [_shown(path) for path, _ in files]
     entries = [
-        Entry(path, label, split if known else None, _person(path))
-        for (path, label), split in zip(files, named, strict=True)
+        Entry(path, label, split if known else None, person)
+        for (path, label), split, (_, person) in zip(files, named, shown, strict=True)
     ]
-    shown = Counter(_shown(path)[0] for path, _ in files)
-    likely = next((name for name in _PEOPLE if 2 * shown[name] > len(files)), "Class")
-    owner = owner or likely
-    return Listing(f"{owner} folders", entries, mapping.classes, mapping.notes)
+    sets = Counter(name for name, _ in shown)
+    likely = next((name for name in _PEOPLE if 2 * sets[name] > len(files)), "Class")
+    return Listing(f"{owner or likely} folders", entries, mapping.classes, mapping.notes)
 
 
 def _mapping(found: Mapping[str, str], options: ReadOptions) -> tuple[ClassMapping, str]:
@@ -215,11 +215,6 @@ def _class_files(tree: Tree, at: str, mapping: ClassMapping) -> list[tuple[str, 
             raise FerError(f"{tree.where(folder)} is empty; put the class's pictures there, or remove it")
         files.extend((join(folder, file), label) for file in names)
     return files
-
-
-def _person(path: str) -> str:
-    """Return whom a picture shows if its name says so; '' otherwise."""
-    return _shown(path)[1]
 
 
 def _shown(path: str) -> tuple[str, str]:

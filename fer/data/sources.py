@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from fer.config import DataConfig, choose
-from fer.data.cache import load_faces
+from fer.data.cache import default_cache_dir, load_faces
 from fer.data.download import download_fer2013
 from fer.data.faces import SPLITS, Faces
 from fer.data.ferplus import FILTERS, INDEX, TARGETS, VOTES, join_votes
 from fer.data.folders import PREFIXES, split_in_name
 from fer.data.hub import read_hub
 from fer.data.options import ReadOptions
-from fer.data.places import default_cache_dir
 from fer.data.sample import draw_faces
 from fer.errors import FerError
 
@@ -44,14 +43,19 @@ def find_fer2013(root: str | None) -> Path | None:
 
 
 def still_found(config: DataConfig) -> DataConfig:
-    """Return a run's data configuration; if FER2013 no longer lies where it lay, with the place where it lies now.
-
-    Votes and their index are then found beside it, unless they lie where they lay.
-    """
+    """Return a run's data configuration; if FER2013 no longer lies where it lay, with the place where it lies now."""
     if config.name not in ("fer2013", "ferplus") or not _gone(config.root) or (now := find_fer2013(None)) is None:
         return config
-    votes, index = (None if _gone(path) else path for path in (config.votes, config.index))  # moved along
-    return replace(config, root=str(now), votes=votes, index=index)
+    return moved(config, str(now))
+
+
+def moved(config: DataConfig, root: str) -> DataConfig:
+    """Return a run's data configuration with the place where its data lie now.
+
+    Votes and their index are then found beside them, unless they lie where they lay.
+    """
+    votes, index = (None if _gone(path) else path for path in (config.votes, config.index))
+    return replace(config, root=root, votes=votes, index=index)
 
 
 def _gone(path: str | None) -> bool:

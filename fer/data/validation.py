@@ -80,7 +80,7 @@ def _whole_people(
     groups = _groups(people, fingerprints, np.flatnonzero(splits == _TRAIN).tolist(), seed)
     counts = _counts(labels, groups)
     total = counts.sum(axis=0)
-    given = np.array(_hand_out(counts, _held(total, fraction)))
+    given = np.array(_hand_out(counts, _wanted(total, fraction, others=1)))
     left = counts[given == _TRAIN].sum(axis=0)
     if not (given == _VAL).any() or ((total > 0) & (left == 0)).any():
         return None
@@ -119,7 +119,7 @@ def divide(
         )
     groups = _groups(people, fingerprints, range(len(labels)), seed)
     counts = _counts(labels, groups)
-    given = _hand_out(counts, _wanted(counts.sum(axis=0), fraction))
+    given = _hand_out(counts, _wanted(counts.sum(axis=0), fraction, others=2))
     shares = np.stack([counts[np.array(given) == number].sum(axis=0) for number in range(len(SPLITS))])
     if people is not None and (not shares.any(axis=1).all() or (counts.any(axis=0) & (shares[_TRAIN] == 0)).any()):
         splits, notes = divide(labels, fingerprints, None, fraction, seed)
@@ -159,18 +159,13 @@ def _hand_out(counts: NDArray[np.int64], wanted: NDArray[np.float64]) -> list[in
     return found
 
 
-def _held(total: NDArray[np.int64], fraction: float) -> NDArray[np.float64]:
-    """Return how many pictures of each class training and validation are to have: (2, C)."""
-    held = np.where(total >= 2, np.clip(np.round(total * fraction), 1, np.maximum(total - 1, 1)), 0)
-    return np.stack([total - held, held]).astype(np.float64)
+def _wanted(total: NDArray[np.int64], fraction: float, others: int) -> NDArray[np.float64]:
+    """Return how many pictures of each class training and so many other splits are to have: (1 + others, C).
 
-
-def _wanted(total: NDArray[np.int64], fraction: float) -> NDArray[np.float64]:
-    """Return how many pictures of each class each split is to have: (splits, C); one or two all go to training."""
-    held = np.where(total >= 3, np.clip(np.round(total * fraction), 1, np.maximum((total - 1) // 2, 1)), 0)
-    wanted = np.stack([held] * len(SPLITS)).astype(np.float64)
-    wanted[_TRAIN] = total - 2 * held
-    return wanted
+    A class with fewer pictures than there are splits is for training alone.
+    """
+    held = np.where(total > others, np.clip(np.round(total * fraction), 1, np.maximum((total - 1) // others, 1)), 0)
+    return np.stack([total - others * held, *[held] * others]).astype(np.float64)
 
 
 def _drawn(fraction: float, seed: int) -> str:

@@ -182,8 +182,6 @@ def leaderboard(rows: Sequence[Mapping[str, Any]]) -> Figure:
             over seeds "val_acc_std" and "test_acc_std", and the reference's "reference_val_acc". If none was
             tested, test accuracy is not shown.
     """
-    if not rows:
-        return style.message("no models to compare")
     rows = sorted(rows, key=lambda row: row["val_acc"] or 0.0)  # the last is drawn on top
     figure = _chart(9, 1.3 + 0.72 * len(rows))
     axes = figure.subplots()

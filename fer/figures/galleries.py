@@ -27,8 +27,6 @@ def face_grid(images: NDArray[np.uint8], titles: Sequence[str], columns: int) ->
         titles: N titles.
         columns: Pictures per row.
     """
-    if not len(images):
-        return message("no pictures")
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     pitch = CELL + HEADING + GUTTER
@@ -73,8 +71,6 @@ def raw_and_augmented(raw: NDArray[np.uint8], augmented: NDArray[np.uint8], titl
         augmented: uint8, (N, K, H, W).
         titles: N titles, one per row.
     """
-    if not len(raw):
-        return message("no pictures")
     rows, versions = augmented.shape[:2]
     first = LABEL + CELL + 3 * GUTTER  # a wider gap keeps the original apart from what was made of it
     width, height = first + versions * (CELL + GUTTER), HEADING + rows * (CELL + GUTTER)
@@ -98,8 +94,6 @@ def grad_cam_grid(images: NDArray[np.uint8], heatmaps: NDArray[np.floating], tit
         heatmaps: Floating point, (N, H, W), 0 to 1.
         titles: N titles.
     """
-    if not len(images):
-        return message("no pictures")
     columns = min(len(images), COLUMNS)
     blocks = -(-len(images) // columns)
     pitch = HEADING + 2 * CELL + 2 * GUTTER

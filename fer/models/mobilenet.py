@@ -35,13 +35,10 @@ def keras_layers(features: nn.Sequential) -> list[nn.Module | None]:
     layers: list[nn.Module | None] = [None, *features[0].children()]
     for block in list(features)[1:-1]:
         assert isinstance(block, InvertedResidual)
-        modules = [module for module in block.conv.modules() if not list(module.children())]
+        modules: list[nn.Module | None] = [module for module in block.conv.modules() if not list(module.children())]
         if block.stride == 2:
-            # expand, norm, activation, then the padding that Keras puts before the depthwise convolution
-            modules_padded: list[nn.Module | None] = [*modules[:3], None, *modules[3:]]
-        else:
-            modules_padded = list(modules)
-        layers += modules_padded
+            modules.insert(3, None)  # the padding that Keras puts before the depthwise convolution
+        layers += modules
         if block.use_res_connect:
             layers.append(None)
     return [*layers, *features[-1].children()]

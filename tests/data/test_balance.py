@@ -135,7 +135,7 @@ def test_a_changed_folder_is_noticed_at_reuse(faces: Faces, tmp_path: Path, harm
     else:
         (folder / "manifest.json").unlink()
     with pytest.raises(FerError, match=r"not as it was written.*delete the folder"):
-        oversample(faces, CONFIG, tmp_path)
+        load_oversampled(oversample(faces, CONFIG, tmp_path), faces)
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", None])

@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer.data.cache import load_faces
+from fer.data.cache import default_cache_dir, load_faces
 from fer.data.faces import Faces
 from fer.data.finding import Found
 from fer.data.options import ReadOptions
-from fer.data.places import default_cache_dir
 from fer.data.readers import read_faces, read_found
 from fer.data.trees import FolderTree
 from fer.errors import FerError
