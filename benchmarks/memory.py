@@ -27,7 +27,7 @@ import albumentations as A
 config = DataConfig(name="folder", root=sys.argv[1], cache_dir=sys.argv[2], size=int(sys.argv[3]),
                     oversample=OversampleConfig(enabled=False), augment=AugmentConfig(classes="all"))
 data = FaceDataModule(config, [A.HorizontalFlip(p=0.5)])
-data.prepare_data(); data.setup()
+data.setup()
 print(sum(len(batch[1]) for batch in data.train_dataloader()))
 """
 

@@ -80,7 +80,6 @@ def prepared(overrides: list[str]) -> tuple[TrainConfig, FaceDataModule]:
         config = checked(compose("train", overrides), TrainConfig)
     config.trainer.max_epochs, config.trainer.test = 1, False
     data = FaceDataModule(config.data, build_transforms(config.data.augment), config.seed)
-    data.prepare_data()
     data.setup()
     return config, data
 

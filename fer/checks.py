@@ -28,17 +28,10 @@ def validate(config: TrainConfig) -> None:
     workers = config.data.num_workers
     if workers != "auto" and (type(workers) is not int or workers < 0):
         raise FerError(f"data.num_workers: '{workers}' is neither 'auto' nor a number")
-    _check_numbers(config)
-
-
-def check_name(name: str) -> None:
-    """Check the name of a new run's model, after which folders are named.
-
-    Raises:
-        FerError: If no folder can have it.
-    """
+    name = config.model.name  # runs' folders are named after it
     if not name.strip(". ") or set(name) & set("/\\"):
         raise FerError(f"model.name: '{name}' cannot be a folder's name; choose one without slashes")
+    _check_numbers(config)
 
 
 def _check_numbers(config: TrainConfig) -> None:

@@ -80,7 +80,6 @@ class Experiment:
         if config.trainer.max_epochs == "auto":
             config.trainer.max_epochs = 10 if data.source == "sample" else 30
         L.seed_everything(config.seed, verbose=False)
-        data.prepare_data()
         data.setup()
         self.history = History(folder / "metrics.csv")
         self.throughput = Throughput()

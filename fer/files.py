@@ -1,13 +1,18 @@
-"""Files that are written whole or not at all, and hashes that tell them apart."""
+"""Files and folders that are written whole or not at all, what tells them apart, and tables in them."""
 
 import csv
 import hashlib
 import io
 import os
+import shutil
+import time
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+
+_FORGOTTEN = 3600  # seconds; a living writer adds something to a folder's files every few seconds
 
 
 def sha256(path: Path) -> str:
@@ -30,6 +35,39 @@ def drafted(path: Path) -> Iterator[Path]:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def drafted_folder(place: Path) -> Iterator[Path]:
+    """Yield a folder beside a place to fill, and then move it there, so that only finished folders appear there.
+
+    If another process has finished one first, that one stays: who writes to the same place writes the same.
+    """
+    draft = place.with_name(f".{place.name}.{uuid.uuid4().hex[:12]}.tmp")
+    try:
+        draft.mkdir(parents=True)
+        yield draft
+        try:
+            draft.rename(place)
+        except OSError:
+            if not place.exists():
+                raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def remove_forgotten(root: Path) -> None:
+    """Remove drafts of killed writers: folders of `drafted_folder` in which nothing has been written for a while.
+
+    Age reveals a dead writer on any file system and machine; a process number would mean nothing elsewhere.
+    """
+    for old in root.glob(f".*.{'[0-9a-f]' * 12}.tmp"):
+        try:
+            touched = max(path.stat().st_mtime for path in (old, *old.iterdir()))
+        except OSError:  # its writer, or another one, is removing it right now
+            continue
+        if time.time() - touched > _FORGOTTEN:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def numbered(path: Path) -> Iterator[Path]:

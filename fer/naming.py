@@ -13,7 +13,6 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
-from fer.checks import check_name
 from fer.config import TrainConfig
 from fer.data.faces import Faces
 from fer.files import numbered, sha256
@@ -46,12 +45,7 @@ _FILES = ("data.exclude", "model.start", "model.weights", "model.network.weights
 
 
 def run_name(config: TrainConfig, faces: Faces) -> str:
-    """Return the name of a sweep's run: its model, seed and key.
-
-    Raises:
-        FerError: If the model's name cannot be part of one.
-    """
-    check_name(config.model.name)
+    """Return the name of a sweep's run: its model, seed and key."""
     return f"{config.model.name}-seed{config.seed}-{run_key(config, faces.digest(), faces.classes)}"
 
 
@@ -100,11 +94,7 @@ def single_folder(config: TrainConfig) -> Path:
     """Return a new folder for a single run, named by the time of its start.
 
     The other processes of a distributed training, which Lightning starts with this one's environment, share it.
-
-    Raises:
-        FerError: If no folder can be named after the model.
     """
-    check_name(config.model.name)
     if "LOCAL_RANK" in os.environ and SHARED_FOLDER in os.environ:
         return Path(os.environ[SHARED_FOLDER])
     stem = Path(config.logs) / config.model.name / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")

@@ -196,7 +196,6 @@ def test_validation_and_test_hold_no_augmented_copy(tiny_folder: Path, tiny_face
     config = composed(*SMALL)
     config.data.root = str(tiny_folder)
     data = FaceDataModule(config.data, build_transforms(config.data.augment))
-    data.prepare_data()
     data.setup()
     assert len(data.faces["train"]) > len(tiny_faces.split("train"))
     copies = {face.tobytes() for face in data.faces["train"].images[len(tiny_faces.split("train")) :]}

@@ -2,9 +2,6 @@
 
 import hashlib
 import json
-import shutil
-import time
-import uuid
 from collections import Counter
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -24,14 +21,12 @@ from fer.data.pictures import with_progress
 from fer.data.rows import blank
 from fer.data.trees import FolderTree
 from fer.errors import FerError
+from fer.files import drafted_folder, remove_forgotten
 
 __all__ = ["Oversampling", "check_apart", "load_oversampled", "oversample"]
 
 FORMAT = 2
 """Increase this whenever the same configuration and faces would give a different folder."""
-
-_FORGOTTEN = 600  # seconds; a living writer adds a picture every millisecond or so
-_HEX = "[0-9a-f]"
 
 
 def check_apart(copies: Path, root: str | None) -> None:
@@ -76,7 +71,7 @@ def oversample(faces: Faces, config: Oversampling, root: Path) -> Path:
     key = _hash(json.dumps([FORMAT, asdict(config), source, versions], sort_keys=True))
     kinds = "auto" if config.classes == "auto" else "-".join(config.classes)[:100] or "none"  # file names end somewhere
     folder = root / f"{kinds}-{key[:8]}"
-    _remove_forgotten(root)  # at every start: right after a run was killed, its remains are still too fresh
+    remove_forgotten(root)  # at every start: right after a run was killed, its remains are still too fresh
     if not folder.exists():
         told = {"format": FORMAT, "key": key, "config": asdict(config), "source": faces.source}
         summary = {**told, **source, "versions": versions}
@@ -141,20 +136,12 @@ def _targets(source: Faces, rows: list[Row]) -> Targets | None:
 
 
 def _write(faces: Faces, config: Oversampling, summary: dict[str, Any], folder: Path) -> None:
-    """Write a folder next to its final place and then move it there, so that only finished folders appear there."""
-    root = folder.parent
-    temporary = root / f".{folder.name}.{uuid.uuid4().hex[:12]}.tmp"
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.mkdir()
-            _fill(temporary, faces, config, summary)
-            _publish(temporary, folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        with drafted_folder(folder) as draft:
+            _fill(draft, faces, config, summary)
     except OSError as error:
         raise FerError(
-            f"The oversampled pictures cannot be written to {root} ({error.strerror or error}); "
+            f"The oversampled pictures cannot be written to {folder.parent} ({error.strerror or error}); "
             "make room there, or name another folder with data.oversample.folder"
         ) from error
 
@@ -180,29 +167,6 @@ def _fill(folder: Path, faces: Faces, config: Oversampling, summary: dict[str, A
         "after": {name: after[name] for name in faces.classes},
     }
     (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-
-
-def _publish(temporary: Path, folder: Path) -> None:
-    try:
-        temporary.rename(folder)
-    except OSError:
-        if not folder.exists():
-            raise
-        # another process finished the same folder first: its files are the same as these
-
-
-def _remove_forgotten(root: Path) -> None:
-    """Remove what killed writers left: temporary folders in which nothing has been written for a while.
-
-    Age reveals a dead writer on any file system and machine; a process number would mean nothing elsewhere.
-    """
-    for old in root.glob(f".*-{_HEX * 8}.{_HEX * 12}.tmp"):
-        try:
-            touched = max(path.stat().st_mtime for path in (old, *old.iterdir()))
-        except OSError:  # its writer, or another one, is removing it right now
-            continue
-        if time.time() - touched > _FORGOTTEN:
-            shutil.rmtree(old, ignore_errors=True)
 
 
 def _read(folder: Path, row: Row) -> bytes:

@@ -4,9 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
-import time
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,14 +16,13 @@ from fer.data.options import ReadOptions
 from fer.data.readers import LISTERS, located, read_found
 from fer.data.trees import FolderTree
 from fer.errors import FerError
+from fer.files import drafted_folder, remove_forgotten
 
 FORMAT = 8
 """Increase this whenever the readers give something different for the same files."""
 
 _ARRAYS = ("images", "labels", "splits")
 _PIECE = 2**22
-_DRAFT = ".fer-cache-"  # prefix of temporary folders; no folder of a user's own has such a name
-_FORGOTTEN = 24 * 3600  # seconds; a temporary folder older than that belongs to no living process
 
 
 def default_cache_dir() -> Path:
@@ -108,10 +104,8 @@ def _load(place: Path) -> Faces | None:
 
 def _store(faces: Faces, place: Path) -> None:
     """Write a folder beside the place, then rename it: nobody ever sees half of it."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(place.parent)
-    draft = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=place.parent))
-    try:
+    remove_forgotten(place.parent)
+    with drafted_folder(place) as draft:
         for name in _ARRAYS:
             np.save(draft / f"{name}.npy", getattr(faces, name))
         meta = {
@@ -126,14 +120,7 @@ def _store(faces: Faces, place: Path) -> None:
         (draft / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
         if place.exists() and _load(place) is None:
             place.rename(draft / "unsound")
-        try:
-            draft.rename(place)
-        except OSError:
-            if _load(place) is None:  # otherwise another process was quicker, and its faces are the same
-                raise
-        shutil.rmtree(place / "unsound", ignore_errors=True)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    shutil.rmtree(place / "unsound", ignore_errors=True)
 
 
 def _shapes(faces: Faces) -> dict[str, list[object]]:
@@ -145,10 +132,3 @@ def _words(faces: Faces) -> str:
     """Return a digest of all that is not in the arrays."""
     words = json.dumps([faces.source, faces.notes, faces.classes, list(faces.origins)])
     return hashlib.blake2b(words.encode(), digest_size=16).hexdigest()
-
-
-def _sweep(cache_dir: Path) -> None:
-    for draft in cache_dir.glob(f"{_DRAFT}*"):
-        with suppress(FileNotFoundError):  # its process may just have finished
-            if time.time() - draft.stat().st_mtime > _FORGOTTEN:
-                shutil.rmtree(draft, ignore_errors=True)

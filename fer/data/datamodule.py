@@ -69,7 +69,6 @@ class FaceDataModule(L.LightningDataModule):
         self.digest = ""
         self.excluded = 0
         self._all: Faces | None = None
-        self._folder: Path | None = None
         self._resume_at = (-1, 0)
 
     @property
@@ -124,15 +123,6 @@ class FaceDataModule(L.LightningDataModule):
             "exclude": None if exclude is None else sha256(Path(exclude).expanduser()),
         }
 
-    def prepare_data(self) -> None:
-        """Read the source, and write the oversampled training folder unless it is there."""
-        self.read()
-        if self.config.oversample.enabled:
-            train = self.all_faces.split("train")
-            folder = Path(self.config.oversample.folder)
-            check_apart(folder, self.config.root)
-            self._folder = oversample(train, self._oversampling(), folder)
-
     def _oversampling(self) -> Oversampling:
         config = self.config.oversample
         return Oversampling(
@@ -147,18 +137,17 @@ class FaceDataModule(L.LightningDataModule):
         )
 
     def setup(self, stage: str | None = None) -> None:
-        """Load the splits into memory."""
+        """Read the source and oversample its training split, unless that was done; does nothing the second time."""
         if self.faces:
             return
-        for split in SPLITS:
-            self.faces[split] = self.all_faces.split(split)
-        self.counts = {"before": self.faces["train"].counts()}
+        faces = {split: self.all_faces.split(split) for split in SPLITS}
+        self.counts = {"before": faces["train"].counts()}
         if self.config.oversample.enabled:
-            if self._folder is None:  # on other devices of a node, prepare_data ran elsewhere
-                self.prepare_data()
-            assert self._folder is not None
-            self.faces["train"] = load_oversampled(self._folder, self.faces["train"])
-        self.counts["after"] = self.faces["train"].counts()
+            place = Path(self.config.oversample.folder)
+            check_apart(place, self.config.root)
+            faces["train"] = load_oversampled(oversample(faces["train"], self._oversampling(), place), faces["train"])
+        self.counts["after"] = faces["train"].counts()
+        self.faces = faces
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the shuffled, augmented batches of the training split."""

@@ -97,6 +97,12 @@ def test_tables_and_archives_are_cached_too(
     assert _same(first, read_faces(path))
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_others_may_read_what_is_kept(root: Path, kept: Path) -> None:
+    load_faces(root, kept)
+    assert _only(kept).stat().st_mode == kept.stat().st_mode
+
+
 def test_moved_data_is_served_under_its_new_place(root: Path, kept: Path, reads: list[Path]) -> None:
     load_faces(root, kept)
     moved = root.rename(root.with_name("moved"))
@@ -245,13 +251,14 @@ def test_without_a_place_to_write_faces_are_read_all_the_same(root: Path, tmp_pa
 
 def test_drafts_of_dead_processes_are_swept(root: Path, kept: Path) -> None:
     # somebody's own folder may lie beside them: a cache is kept where its user wants
-    for name, age in ((".fer-cache-old", 2 * 24 * 3600), (".fer-cache-new", 0), ("tmp-notes", 2 * 24 * 3600)):
+    old, new = (f".{'0' * 32}.0123456789a{last}.tmp" for last in "bc")
+    for name, age in ((old, 7200), (new, 0), ("tmp-notes", 7200)):
         (kept / name).mkdir(parents=True)
         os.utime(kept / name, (time.time() - age,) * 2)
     load_faces(root, kept)
 
-    assert not (kept / ".fer-cache-old").exists()
-    assert (kept / ".fer-cache-new").exists()
+    assert not (kept / old).exists()
+    assert (kept / new).exists()
     assert (kept / "tmp-notes").exists()
 
 

@@ -164,7 +164,6 @@ def test_class_choices() -> None:
 def test_batches_are_bytes_with_a_channel(tiny_folder: Path) -> None:
     config = composed("data=folder", f"data.root={tiny_folder}", "data.batch_size=16")
     data = FaceDataModule(config.data)
-    data.prepare_data()
     data.setup()
     faces, labels = next(iter(data.train_dataloader()))
     assert faces.shape == (16, 1, 48, 48)
@@ -175,7 +174,6 @@ def test_batches_are_bytes_with_a_channel(tiny_folder: Path) -> None:
 def test_oversampling_can_be_left_out(tiny_folder: Path, tmp_path: Path) -> None:
     config = composed("data=folder", f"data.root={tiny_folder}", "data.oversample.enabled=false")
     data = FaceDataModule(config.data)
-    data.prepare_data()
     data.setup()
     assert np.array_equal(data.counts["before"], data.counts["after"])
     assert not (tmp_path / "fer_aug_dataset").exists()

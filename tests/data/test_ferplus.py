@@ -187,7 +187,7 @@ def test_a_bad_index_is_named(spoil: Callable[[Path], object], said: str, tmp_pa
 def test_bad_choices_are_named(option: str, said: str, root: Path) -> None:
     write_votes(root / "fer2013new.csv")
     with pytest.raises(FerError, match=said):
-        FaceDataModule(composed("data=ferplus", f"data.root={root}", option).data).prepare_data()
+        FaceDataModule(composed("data=ferplus", f"data.root={root}", option).data).setup()
 
 
 def test_without_fer2013_there_is_no_ferplus() -> None:
@@ -200,7 +200,7 @@ def test_contempt_is_a_class_of_ferplus_alone(root: Path) -> None:
     for options in (["data=fer2013"], ["data=ferplus", "data.contempt=false"]):
         for key in ("data.oversample.classes", "data.augment.classes"):
             with pytest.raises(FerError, match=f"{key}: 'contempt' is no emotion"):
-                FaceDataModule(composed(*options, f"data.root={root}", f"{key}=[contempt]").data).prepare_data()
+                FaceDataModule(composed(*options, f"data.root={root}", f"{key}=[contempt]").data).setup()
 
 
 def test_a_class_map_is_refused(root: Path) -> None:

@@ -18,7 +18,6 @@ from tests.data.layouts import MIXED, write_votes
 
 def opened(root: Path, *options: str) -> FaceDataModule:
     data = FaceDataModule(composed("data=ferplus", f"data.root={root}", "data.batch_size=16", *options).data)
-    data.prepare_data()
     data.setup()
     return data
 
