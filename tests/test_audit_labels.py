@@ -1,13 +1,15 @@
 """Suspected labels: who is suspected, by what, and what is said where nobody looked."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from fer.audit.duplicates import identical_groups, near_pairs
-from fer.audit.labels import Suspect, features, folds, out_of_fold, suspects
+from fer.audit.labels import Suspect, _trained, features, folds, out_of_fold, suspects
 from fer.data.faces import Faces
 from fer.data.sample import draw_faces
 from fer.errors import FerError
@@ -81,3 +83,33 @@ def test_suspects_that_are_not_looked_for_are_not_none(tiny_folder: Path) -> Non
     assert "not looked for" in told.out and "suspects.csv" not in told.out
     assert json.loads(Path("audit/audit.json").read_text())["suspected_labels"] is None
     assert Path("audit/suspects.csv").read_text() == "mine\n"
+
+
+def test_identical_pictures_share_a_fold_wherever_they_stand() -> None:
+    faces = draw_faces(train=70, val=7, test=7)
+    order = np.random.default_rng(0).permutation(2 * len(faces)) % len(faces)
+    fold, picture = folds(faces.take(order), 0), order
+    assert all(len(set(fold[picture == one].tolist())) == 1 for one in range(len(faces)))
+
+
+def test_the_quick_model_judges_without_dropping_anything() -> None:
+    x = torch.randn(70, 12, generator=torch.Generator().manual_seed(0))
+    model = _trained(x, torch.arange(70) % 7, 7, "")
+    assert torch.equal(model(x), model(x))
+
+
+def test_a_suggestion_is_named_rightly_where_a_split_lacks_classes(tiny_faces: Faces) -> None:
+    labels = np.array([3] * 20 + [6] * 20)
+    probabilities = np.full((40, 7), 0.01)
+    probabilities[np.arange(40), labels] = 0.9
+    labels[0] = 6
+    faces = replace(tiny_faces.take(np.arange(40)), labels=labels, splits=np.zeros(40, np.uint8))
+    assert [(found.row, found.given, found.suggested) for found in suspects(faces, probabilities)] == [(0, 6, 3)]
+
+
+def test_another_seed_draws_other_folds_and_other_weights(tiny_faces: Faces, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not np.array_equal(folds(tiny_faces, 0), folds(tiny_faces, 1))
+    same = folds(tiny_faces, 0)
+    monkeypatch.setattr("fer.audit.labels.folds", lambda *_: same)
+    assert np.array_equal(out_of_fold(tiny_faces, 0), out_of_fold(tiny_faces, 0))
+    assert not np.array_equal(out_of_fold(tiny_faces, 0), out_of_fold(tiny_faces, 1))

@@ -1,4 +1,5 @@
 from itertools import pairwise
+from types import SimpleNamespace
 
 import lightning as L
 import pytest
@@ -9,7 +10,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from fer.classifier import EmotionClassifier
 from fer.config import OptimConfig
 from fer.labels import EMOTIONS
-from fer.optimizers import grouped, lr_factor
+from fer.muon import Muon
+from fer.optimizers import build_optimizer, grouped, lr_factor
 
 
 def test_the_rate_rises_over_the_warm_up_and_falls_to_zero() -> None:
@@ -143,3 +145,57 @@ def test_a_training_in_bf16_is_validated_in_float32() -> None:
     assert network.types == [torch.bfloat16, torch.float32]
     with torch.no_grad():
         assert torch.equal(module.evaluated()[0], network(faces))
+
+
+@pytest.mark.parametrize("momentum", [0.8, 0.0])
+def test_sgd_takes_nesterovs_steps_with_the_momentum_asked_for(momentum: float) -> None:
+    network = Fixed(torch.zeros(4, 7))
+    optimizer = build_optimizer(network, OptimConfig(momentum=momentum), torch.float32, False)
+    assert {(group["momentum"], group["nesterov"]) for group in optimizer.param_groups} == {(momentum, momentum > 0)}
+
+
+def test_muon_and_adamw_are_what_they_are_called() -> None:
+    network = Fixed(torch.zeros(4, 7))
+    muon = build_optimizer(network, OptimConfig(optimizer="muon", momentum=0.8), torch.bfloat16, False)
+    assert isinstance(muon, Muon) and muon.dtype == torch.bfloat16
+    assert {group["momentum"] for group in muon.param_groups} == {0.8}
+    adamw = build_optimizer(network, OptimConfig(optimizer="adamw", weight_decay=0.05), torch.float32, False)
+    assert type(adamw) is torch.optim.AdamW
+    assert sorted(group["weight_decay"] for group in adamw.param_groups) == [0.0, 0.05]
+
+
+def test_a_validation_logs_plain_figures_over_the_classes_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, labels = torch.eye(7)[[0, 1, 1, 5]] * 3, torch.tensor([0, 1, 0, 2])
+    module = EmotionClassifier(Fixed(logits), OptimConfig(label_smoothing=0.2), EMOTIONS)
+    logged: dict[str, float] = {}
+    monkeypatch.setattr(module, "log", lambda name, value: logged.update({name: float(value)}))
+    monkeypatch.setattr(module, "log_dict", lambda values: logged.update({n: float(v) for n, v in values.items()}))
+    module.outputs = [(logits, labels)]
+    module.on_validation_epoch_end()
+    assert logged["val/loss"] == pytest.approx(float(-logits.log_softmax(1)[range(4), labels].mean()))
+    assert logged["val/acc"] == 0.5
+    assert logged["val/f1"] == pytest.approx((2 / 3 + 2 / 3 + 0) / 3)  # angry, disgust and fear
+    assert [logged[f"val_f1/{name}"] for name in EMOTIONS[:3]] == pytest.approx([2 / 3, 2 / 3, 0])
+
+
+def test_an_epochs_figures_are_of_its_own_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = EmotionClassifier(Fixed(torch.zeros(1, 7)), OptimConfig(), EMOTIONS)
+    logged: dict[str, float] = {}
+    monkeypatch.setattr(module, "log", lambda name, value, **_: logged.update({name: float(value)}))
+    monkeypatch.setattr(EmotionClassifier, "trainer", SimpleNamespace(global_step=1))
+    module._lr_factor = lambda step: 1.0
+    for factor in (1, 2):
+        module.sums += factor * torch.tensor([2.0, 6.0, 1.0, 2.0 / factor])  # of two batches
+        module.on_train_epoch_end()
+        found = [logged[f"train/{name}"] for name in ("loss", "objective", "acc")]
+        assert found == pytest.approx([factor * 1.0, factor * 3.0, factor * 0.5])
+
+
+def test_every_step_of_every_seed_draws_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch, drawn = (torch.zeros(1, 1, 48, 48, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64)), []
+    for seed, step, rank in ((0, 0, 0), (0, 1, 0), (1, 0, 0), (1, 1, 0), (0, 0, 1)):
+        monkeypatch.setattr(EmotionClassifier, "global_step", step)
+        monkeypatch.setattr(EmotionClassifier, "global_rank", rank)
+        EmotionClassifier(Fixed(torch.zeros(1, 7)), OptimConfig(), EMOTIONS, seed=seed).on_train_batch_start(batch, 0)
+        drawn.append(float(torch.rand(())))
+    assert len(set(drawn)) == 5

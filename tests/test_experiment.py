@@ -216,7 +216,10 @@ def test_early_stopping_ends_a_training_that_learns_nothing(tiny_folder: Path) -
     metrics = experiment(config, tiny_folder, "run").run()
     assert metrics["best_epoch"] < metrics["epochs"] < 9
     with Path("run/metrics.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == metrics["epochs"]
+        epochs = list(csv.DictReader(file))
+    assert len(epochs) == metrics["epochs"]
+    best, last = (float(epochs[number - 1]["train/loss"]) for number in (metrics["best_epoch"], metrics["epochs"]))
+    assert metrics["train"]["loss"] == pytest.approx(best) != pytest.approx(last)
     assert metrics["monitor"] == "val/loss"
     # stopped in its test, say: no further epoch is trained
     again = experiment(config, tiny_folder, "run", resume=True).run()

@@ -278,3 +278,20 @@ def test_runs_of_other_files_or_classes_are_no_further_seeds(tiny_sweep: Sweep) 
         record = json.loads((folder / "environment.json").read_text())
         write_json(folder / "environment.json", {**record, **changed})
     assert len(group([read_run(folder, read_metrics(folder) or {}) for folder in Path("sweep").iterdir()])) == len(told)
+
+
+def test_every_figure_stands_in_its_own_column(tmp_path: Path) -> None:
+    made_up(tmp_path, "a", "cnn10", 0, 0.62)
+    path = tmp_path / "a" / "metrics.json"
+    figures = {
+        "train": {"loss": 1.1, "acc": 0.61},
+        "val": {"loss": 1.2, "acc": 0.62, "f1": 0.52},
+        "test": {"loss": 1.3, "acc": 0.63, "f1": 0.53},
+    }
+    write_json(path, {**json.loads(path.read_text()), **figures})
+    (row,) = rows(collect(tmp_path))
+    told = ("train_loss", "train_acc", "val_loss", "val_acc", "val_f1", "test_acc", "test_f1")
+    assert [row[name] for name in told] == [1.1, 0.61, 1.2, 0.62, 0.52, 0.63, 0.53]
+    cells = markdown([row]).splitlines()[-1].strip("| ").split(" | ")
+    assert cells[1:3] == ["61.00", "62.00"]
+    assert cells[4:] == ["63.00", "53.00", "1.100", "1.200", "1.23 M", "98.77 M", "1.5 min", "1000"]

@@ -260,3 +260,9 @@ def test_a_comma_in_a_name_is_no_list(pictures: Path, tiny_sweep: Sweep) -> None
     assert len(read(Path("predictions.csv"))) == 12
     told = call(SCRIPT, f"run={run_of(tiny_sweep, 'cnn10')}", "pictures=one,two")
     refused(told, "give one value", "\"key='a,b'\"")
+
+
+def test_logits_are_averaged_as_probabilities_whatever_their_level() -> None:
+    one, other = torch.tensor([[0.0, 3.0, 1.0]]), torch.tensor([[2.0, 1.0, 0.0]])
+    mean = (one.softmax(1) + other.softmax(1)) / 2
+    assert torch.allclose(average([one + 20, other]).exp(), mean, atol=1e-6)

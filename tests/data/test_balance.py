@@ -213,3 +213,10 @@ def test_many_long_names_of_classes_make_no_name_that_no_folder_can_have(faces: 
     config = Oversampling(classes=names, known=(*faces.classes, *names))
     folder = oversample(replace(faces, classes=(*faces.classes, *names)), config, tmp_path)
     assert folder.is_dir() and len(folder.name) < 120
+
+
+def test_the_same_faces_under_other_names_of_classes_get_a_folder_of_their_own(faces: Faces, tmp_path: Path) -> None:
+    renamed = replace(faces, classes=(*faces.classes[:-1], "bored"))
+    folder, other = oversample(faces, CONFIG, tmp_path), oversample(renamed, CONFIG, tmp_path)
+    assert other != folder
+    assert load_oversampled(other, renamed).labels.tolist() == load_oversampled(folder, faces).labels.tolist()

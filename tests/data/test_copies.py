@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from fer.data.balance import load_oversampled, oversample
-from fer.data.copies import Oversampling, draw_change, redraw
+from fer.data.copies import Oversampling, draw_change, plan, redraw
 from fer.data.faces import Faces
 from fer.data.manifest import Change, read_rows
 from fer.errors import FerError
@@ -131,3 +132,29 @@ def test_names_are_unique_whatever_the_origins_are(faces: Faces, tmp_path: Path)
 def test_senseless_values_are_named(values: dict[str, Any]) -> None:
     with pytest.raises(FerError, match=f"data.oversample.{next(iter(values))}"):
         Oversampling(**values)
+
+
+@pytest.mark.parametrize(("angle", "scale"), [(20.0, 1.0), (-15.0, 0.9), (0.0, 1.1)])
+def test_redraw_turns_and_enlarges_about_the_centre_as_opencv_does(angle: float, scale: float) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (48, 48), dtype=np.uint8)
+    face = np.asarray(cv2.GaussianBlur(noise, (9, 9), 3), dtype=np.uint8)
+    matrix = cv2.getRotationMatrix2D((23.5, 23.5), angle, scale)  # counter-clockwise, as the manifest says
+    expected = cv2.warpAffine(face, matrix, (48, 48), borderMode=cv2.BORDER_REPLICATE)
+    redrawn = redraw(face, Change(0, angle, 0, 0, scale, False))
+    assert np.abs(redrawn.astype(int) - expected).max() <= 1
+
+
+def test_redraw_moves_downwards_too(faces: Faces) -> None:
+    image = faces.images[0]
+    moved = redraw(image, Change(0, 0.0, 0, 3, 1.0, False))
+    np.testing.assert_array_equal(moved[3:], image[:-3])
+    np.testing.assert_array_equal(moved[:3], np.repeat(image[:1], 3, axis=0))
+
+
+def test_another_seed_copies_other_pictures_in_other_ways(faces: Faces) -> None:
+    (rows, sources), (others, other_sources) = (plan(faces, replace(CONFIG, seed=seed)) for seed in (0, 1))
+    changes = {row.file: row.change for row in rows if row.change}
+    drawn_anew = [(changes[row.file], row.change) for row in others if row.change and row.file in changes]
+    assert drawn_anew
+    assert all((first.angle, first.scale) != (second.angle, second.scale) for first, second in drawn_anew)
+    assert sources != other_sources

@@ -1,5 +1,6 @@
 """From a configuration to batches."""
 
+import json
 from pathlib import Path
 
 import albumentations as A
@@ -226,3 +227,47 @@ def test_the_sample_is_announced_once_and_clearly(caplog: pytest.LogCaptureFixtu
     lines = [record.getMessage() for record in caplog.records if "FER2013 was not found" in record.getMessage()]
     assert len(lines) == 1
     assert "data.root" in lines[0]
+
+
+def test_another_seed_of_the_run_brings_another_order_and_other_draws() -> None:
+    one, other = ([*EpochBatches(100, 10, seed, shuffle=True)] for seed in (0, 1))
+    assert any(not np.array_equal(a.rows, b.rows) for a, b in zip(one, other, strict=True))
+    assert not {request.seed for request in one} & {request.seed for request in other}
+
+
+def test_every_batch_of_every_device_draws_its_own() -> None:
+    seeds = [request.seed for rank in (0, 1) for request in EpochBatches(100, 10, 0, True, rank, 2)]
+    assert len(set(seeds)) == len(seeds) == 10
+
+
+def test_another_seed_of_the_run_trains_on_other_batches(tiny_folder: Path) -> None:
+    config = composed("data=fer2013", f"data.root={tiny_folder}", "data.oversample.enabled=false").data
+    first = []
+    for seed in (0, 1):
+        data = FaceDataModule(config, [], seed=seed)
+        data.setup()
+        first.append(next(iter(data.train_dataloader()))[0])
+    assert not torch.equal(*first)
+
+
+def test_copies_are_made_as_the_configuration_says(tiny_folder: Path) -> None:
+    wanted = {"rotation": 5.0, "shift": 0.05, "zoom": 0.03, "flip": False, "seed": 4, "target": 40}
+    options = [f"data.oversample.{name}={value}" for name, value in wanted.items()]
+    data = FaceDataModule(composed("data=fer2013", f"data.root={tiny_folder}", *options).data)
+    data.setup()
+    (folder,) = Path("fer_aug_dataset").iterdir()
+    found = json.loads((folder / "manifest.json").read_text())["config"]
+    assert {name: found[name] for name in wanted} == wanted
+
+
+def test_what_is_scored_is_neither_transformed_nor_shuffled(tiny_folder: Path) -> None:
+    options = ("data.augment.classes=all", "data.oversample.enabled=false", "data.batch_size=5")
+    config = composed("data=fer2013", f"data.root={tiny_folder}", *options).data
+    data = FaceDataModule(config, [A.HorizontalFlip(p=1.0)])
+    data.setup()
+    evaluated = {"val": data.val_dataloader(), "test": data.test_dataloader()}
+    for split, loader in {**evaluated, "train": data.evaluation_dataloader("train")}.items():
+        faces, labels = (torch.cat(part).numpy() for part in zip(*loader, strict=True))
+        expected = data.all_faces.split(split)  # type: ignore[arg-type]
+        assert np.array_equal(faces[:, 0], expected.images)
+        assert np.array_equal(labels, expected.labels)

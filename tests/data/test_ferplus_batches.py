@@ -1,13 +1,16 @@
 """What training learns of the votes of FER+: its batches, copies and augmented faces."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from fer.data.batches import draw_labels
+from fer.data.batches import BatchRequest, FaceDataset, draw_labels
 from fer.data.datamodule import FaceDataModule
+from fer.data.faces import Faces
 from fer.data.ferplus import TARGETS
 from fer.data.manifest import read_rows
 from fer.errors import FerError
@@ -121,3 +124,12 @@ def test_every_class_is_drawn_as_often_as_its_share() -> None:
     assert np.bincount(labels, minlength=6) / len(labels) == pytest.approx([0, 0.5, 0, 0.3, 0.2, 0], abs=0.015)
     assert np.array_equal(labels, draw_labels(shares, 3))
     assert not np.array_equal(labels, draw_labels(shares, 4))
+
+
+def test_every_face_of_every_batch_draws_its_own_label(tiny_faces: Faces) -> None:
+    torn = np.full((len(tiny_faces), 7), 1 / 7, np.float32)
+    dataset = FaceDataset(replace(tiny_faces, targets=torn), draw=True)
+    first, again, other = (dataset.__getitems__(BatchRequest(np.arange(64), seed))[-1] for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert set(first.tolist()) == set(range(7))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fer.data.options import ReadOptions
 from fer.data.readers import read_faces
 from fer.errors import FerError
-from tests.data.layouts import refusal, write_table
+from tests.data.layouts import draw_rows, refusal, write_folders, write_table
 
 GOOD = " ".join(["128"] * 2304)
 
@@ -176,3 +176,18 @@ def test_contempt_is_an_extra_class_of_a_table(tmp_path: Path) -> None:
     assert kept.classes[-1] == "contempt"
     assert kept.counts()[-1] == 1
     assert len(dropped) == len(kept) - 1
+
+
+def test_a_table_holds_out_the_pictures_that_its_folders_would(tmp_path: Path) -> None:
+    rows = [(usage, label, image) for usage, label, image in draw_rows() if usage != "PublicTest"]
+    path, lines = _lines(tmp_path / "table")
+    path.write_text("\n".join(line for line in lines if not line.endswith("PublicTest")))
+    assert read_faces(tmp_path / "table").digest() == read_faces(write_folders(tmp_path / "folders", rows)).digest()
+
+
+def test_a_table_in_another_size_has_the_faces_that_its_folders_would(tmp_path: Path) -> None:
+    write_table(tmp_path / "table" / "fer2013.csv")
+    write_folders(tmp_path / "folders")
+    table, folders = (read_faces(tmp_path / name, ReadOptions(size=32)) for name in ("table", "folders"))
+    assert table.images.shape[1:] == (32, 32)
+    assert table.digest() == folders.digest()

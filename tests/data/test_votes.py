@@ -152,3 +152,9 @@ def test_the_real_votes_keep_as_many_faces_as_the_authors_rules() -> None:
         [287, 24, 62, 865, 351, 415, 1182, 13],
         [273, 18, 83, 893, 384, 396, 1090, 16],
     ]
+
+
+def test_what_comes_after_exactly_three_quarters_of_the_votes_does_not_lead() -> None:
+    targets = judge(votes_of([6, 2, 0, 0, 0, 0, 0, 0, 0, 0]), "cross_entropy", ["leading"]).targets
+    assert targets is not None
+    assert targets[0].tolist() == row(neutral=1)

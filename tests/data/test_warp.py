@@ -137,3 +137,45 @@ def test_transforms_within_another_draw_each_for_itself(several: type[A.BaseComp
     corners = np.stack([found[:, 0, 0], found[:, 0, -1], found[:, -1, 0], found[:, -1, -1]]) == 255
     assert corners.sum(axis=1).min() > 60
     np.testing.assert_array_equal(augmenter(faces, np.zeros(400, np.int64), seed=0), found)
+
+
+def test_a_shift_down_is_a_share_of_the_height() -> None:
+    face = ramp()
+    down = Amounts(np.zeros(1), np.ones((1, 2)), np.array([[0.0, 0.25]]))
+    moved = Warp().apply(face, down)
+    assert np.array_equal(moved[12:], face[:-12])
+    assert np.array_equal(moved[:12], np.repeat(face[:1], 12, axis=0))
+
+
+def test_faces_are_turned_and_shifted_in_both_directions() -> None:
+    drawn = Warp(rotation=10, shift=0.1).drawn(np.random.default_rng(0), 500)
+    assert np.degrees(drawn.angle.min()) < -9 and np.degrees(drawn.angle.max()) > 9
+    assert (drawn.offset.min(axis=0) < -0.09).all() and (drawn.offset.max(axis=0) > 0.09).all()
+
+
+def test_rectangles_lie_anywhere_and_have_any_shape_and_grey() -> None:
+    boxes = Erase(area=(0.04, 0.04), ratio=3.0).drawn(np.random.default_rng(0), 2000, 100, 100)
+    top, bottom, left, right, grey = boxes.T
+    assert len(set(grey.tolist())) > 200
+    assert top.min() == left.min() == 0 and bottom.max() == right.max() == 100
+    assert abs(np.corrcoef(top, left)[0, 1]) < 0.2
+    ratios = (bottom - top) / (right - left)
+    assert ratios.min() < 0.4 and ratios.max() > 2.5
+
+
+def test_transforms_that_follow_each_other_draw_each_for_itself() -> None:
+    faces = np.zeros((400, 4, 4), np.uint8)
+    faces[:, 0, 0] = 255
+    augmenter = Augmenter([A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)], [0])
+    found = augmenter(faces, np.zeros(400, np.int64), seed=0)
+    corners = np.stack([found[:, 0, 0], found[:, 0, -1], found[:, -1, 0], found[:, -1, -1]]) == 255
+    assert corners.sum(axis=1).min() > 60
+
+
+def test_a_face_is_stretched_before_it_is_turned() -> None:
+    face = ramp()
+    both = Amounts(np.array([np.radians(90)]), np.array([[2.0, 1.0]]), np.zeros((1, 2)))
+    turned = Amounts(np.array([np.radians(90)]), np.ones((1, 2)), np.zeros((1, 2)))
+    stretched = Amounts(np.zeros(1), np.array([[2.0, 1.0]]), np.zeros((1, 2)))
+    one_by_one = Warp().apply(Warp().apply(face, stretched), turned)
+    assert np.abs(Warp().apply(face, both).astype(int) - one_by_one).max() <= 2

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from fer.models.cnn import CNN
+from fer.models.cnn import CNN, Pair
 
 
 @pytest.mark.parametrize("depth", [10, 12, 16])
@@ -46,3 +46,49 @@ def test_cam_layer_has_maps_of_six_pixels() -> None:
     network.cam_layer.register_forward_hook(lambda module, inputs, output: sizes.append(output.shape))
     network(torch.randn(1, 1, 48, 48))
     assert sizes[0][-2:] == (6, 6)
+
+
+def test_a_feature_is_dropped_in_training_alone() -> None:
+    network = CNN(7, dropout=0.5).train()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    x = torch.randn(2, 1, 48, 48)
+    assert not torch.allclose(network(x), network(x))
+    network.eval()
+    assert torch.equal(network(x), network(x))
+
+
+def test_without_shortcuts_a_pair_is_two_plain_convolutions() -> None:
+    pair = CNN(7, depth=10, residual=False).eval().features[8]
+    assert isinstance(pair, Pair)
+    x = torch.rand(2, 96, 6, 6)
+    assert torch.equal(pair(x), pair.second(pair.first(x).relu()).relu())
+    assert pair(x).std() > 0
+
+
+def test_without_batch_norm_there_is_none() -> None:
+    convolutions = [m for m in CNN(7, batch_norm=False).modules() if isinstance(m, nn.Conv2d)]
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in CNN(7, batch_norm=False).modules())
+    assert all(convolution.bias is not None for convolution in convolutions)
+    assert all(m.bias is None for m in CNN(7).modules() if isinstance(m, nn.Conv2d))
+
+
+def test_a_network_is_these_layers_in_this_order() -> None:
+    network = CNN(7, depth=10)
+    kinds = [type(layer).__name__ for layer in network.features]
+    stage, halve = ["Sequential", "ReLU"], ["MaxPool2d"]
+    assert kinds == stage + halve + stage + halve + 2 * [*stage, "Pair", *halve] + stage
+    widths = [m.out_channels for m in network.modules() if isinstance(m, nn.Conv2d)]
+    assert widths == [32, 48, 96, 96, 96, 192, 192, 192, 384]
+
+
+def test_convolutions_start_with_the_deviation_that_keeps_gradients() -> None:
+    weight = next(CNN(7, depth=10, width=4.0).parameters())
+    assert float(weight.detach().std()) == pytest.approx((2 / (9 * weight.shape[0])) ** 0.5, rel=0.1)
+
+
+def test_a_pair_is_bent_behind_each_convolution() -> None:
+    pair = Pair(8, residual=True, batch_norm=False)
+    x = torch.randn(2, 8, 6, 6)
+    assert torch.equal(pair(x), (x + pair.second(pair.first(x).relu())).relu())

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from torchvision.models import MobileNetV2, mobilenet_v2
+from torchvision.models import MobileNet_V2_Weights, MobileNetV2, mobilenet_v2
 
 from fer.config import OptimConfig
 from fer.models.fold import fold
@@ -165,3 +165,33 @@ def test_a_batch_norm_without_statistics_is_no_constant_to_fold() -> None:
     expected = network(pictures)
     fold(network)
     assert torch.equal(network(pictures), expected)
+
+
+def test_the_head_drops_features_before_each_of_its_layers_in_training_alone() -> None:
+    head = MobileNet(7, weights=None, dropout=0.4, hidden=64).head
+    kinds = [type(layer).__name__ for layer in head]
+    assert kinds == ["BatchNorm1d", "Dropout", "Linear", "BatchNorm1d", "ReLU", "Dropout", "Linear"]
+    assert [layer.p for layer in head if isinstance(layer, nn.Dropout)] == [0.4, 0.4]
+
+
+def test_the_head_sees_the_mean_over_each_cell_of_each_tap_in_their_order() -> None:
+    network = MobileNet(7, weights=None).eval()
+    maps: list[torch.Tensor] = []
+    for tap in network.taps:
+        network.features[tap].register_forward_hook(lambda _, __, output: maps.append(output))
+    seen = network.pooled(torch.randn(1, 3, 128, 128))
+    cells = [nn.functional.adaptive_avg_pool2d(each, grid) for each, grid in zip(maps, (4, 4, 2), strict=True)]
+    assert torch.allclose(seen, torch.cat([each.flatten(1) for each in cells], dim=1))
+
+
+def test_the_weights_of_imagenet_are_the_first_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def known(self: MobileNet_V2_Weights, **_: object) -> dict[str, torch.Tensor]:
+        asked.append(self)
+        weights: dict[str, torch.Tensor] = backbone().state_dict()
+        return weights
+
+    monkeypatch.setattr(MobileNet_V2_Weights, "get_state_dict", known)
+    MobileNet(7, weights="imagenet")
+    assert asked == [MobileNet_V2_Weights.IMAGENET1K_V1]

@@ -37,3 +37,17 @@ def test_the_network_gets_nhwc_activations() -> None:
 def test_preprocessing_is_saved_with_the_weights() -> None:
     model = FaceModel(Preprocess(48, 1, [0.5074], [0.2552]), nn.Identity())
     assert set(model.state_dict()) == {"preprocess.mean", "preprocess.std"}
+
+
+@pytest.mark.parametrize("other", [(64, 0.5, 0.25), (48, 0.4, 0.25), (48, 0.5, 0.3)])
+def test_layers_that_do_something_else_do_not_agree(other: tuple[int, float, float]) -> None:
+    size, mean, std = other
+    layer = Preprocess(48, 1, [0.5], [0.25])
+    assert layer.agrees(Preprocess(48, 1, [0.5], [0.2501]))
+    assert not layer.agrees(Preprocess(size, 1, [mean], [std]))
+
+
+def test_a_reduced_picture_is_smoothed_first() -> None:
+    stripes = (torch.arange(48) % 4 == 0).mul(255).to(torch.uint8).expand(1, 1, 48, 48)
+    pixels = Preprocess(12, 1, [0.0], [1.0])(stripes)
+    assert float((pixels - 0.25)[..., 2:-2].abs().max()) < 0.05
