@@ -22,9 +22,12 @@ def readable(argument: str) -> str:
     """Return `key=path` as Hydra can read it: with the home folder for ~, and unusual characters in quotes.
 
     Raises:
-        FerError: If it would move the folder that Hydra makes for a job, where nothing is put.
+        FerError: If it would move the folder that Hydra makes for a job, where nothing is put, or holds bytes that
+            are no letters in this locale.
     """
     key, equals, value = argument.partition("=")
+    if re.search("[\ud800-\udfff]", argument):
+        raise FerError(f"{key}: Python cannot read all letters of its value in this locale; set PYTHONUTF8=1")
     moves = _HYDRAS_PLACE.fullmatch(key.lstrip("+")) and value.lower() != "false"
     if moves and "LOCAL_RANK" not in os.environ:  # Lightning gives it to the processes that it starts
         raise FerError(

@@ -79,6 +79,8 @@ class EmotionClassifier(L.LightningModule):
     def forward(self, faces: Tensor) -> Tensor:
         """Map faces, uint8 (N, 1, H, W), to float32 logits (N, C)."""
         logits: Tensor = self.network(faces)
+        if not isinstance(logits, Tensor):  # an auxiliary head's, say; what it returns in evaluation was checked before
+            raise FerError(f"model.network: returns a {type(logits).__name__} in training, not logits")
         return logits.float()
 
     @property

@@ -25,6 +25,8 @@ def explained(error: Exception, schema: type) -> Exception:
         group, _, name = error.missing_cfg_file.rpartition("/")
         known = f"choose one of {', '.join(error.options)}" if error.options else "there is none to choose"
         return FerError(f"{group}: '{name}' is unknown; {known}")
+    if isinstance(error, MissingConfigException) and str(error).startswith("Primary config directory"):
+        return FerError("conf/ is not beside the package fer; install it with -e, in the folder of its repository")
     if isinstance(error, OverrideParseException):
         if error.override.startswith("data.class_map=") and not error.override.isascii():
             return FerError(

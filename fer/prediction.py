@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fer.errors import FerError
+
 VIEWS: dict[str, Sequence[int]] = {"plain": (0,), "flip": (0, 5), "ten": range(10)}
 """The test-time views, as indices into what `ten_views` returns: the picture alone, with its mirror image, and both
 at five places."""
@@ -63,12 +65,19 @@ def predict(
     Returns:
         Float32 tensors (N, C) on the CPU: "plain" logits, and for "flip" and "ten" the logarithm of the mean of the
         views' probabilities, divided by the model's temperature for them if it has any.
+
+    Raises:
+        FerError: If the faces are something else.
     """
     temperatures: Mapping[str, float] = getattr(model, "view_temperatures", {})
     found: dict[str, list[Tensor]] = {view: [] for view in views}
     wanted = sorted({place for view in found for place in VIEWS[view]})
     with torch.inference_mode():
         for faces in batches:
+            if faces.dtype != torch.uint8 or faces.ndim != 4 or faces.shape[1] != 1:
+                # grey from 0 to 1, or colour for a MobileNetV2, would give wrong answers without a word
+                given = f"{str(faces.dtype).removeprefix('torch.')} {tuple(faces.shape)}"
+                raise FerError(f"predict takes grey faces from 0 to 255, uint8 (n, 1, H, W), not {given}")
             pictures = ten_views(faces.to(device))
             seen = {place: model(pictures[place]).float().cpu() for place in wanted}
             for view, logits in found.items():

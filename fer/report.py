@@ -71,7 +71,7 @@ def write_evaluation(
     Raises:
         FerError: If the folder cannot be written.
     """
-    make_folder(folder, "evaluate a copy of the run in a folder that can")
+    make_folder(folder, "evaluate a copy of the run, or start the command for a file of weights, in a folder that can")
     write_json(folder / "metrics.json", metrics)
     labels = [faces.classes[label] for label in faces.labels]
     write_predictions(folder / "predictions.csv", faces.origins, faces.classes, logits, labels)

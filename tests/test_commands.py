@@ -190,6 +190,12 @@ def test_only_empty_folders_are_removed(tmp_path: Path) -> None:
     assert (tmp_path / "logs/kept").exists()
 
 
+def test_bytes_that_are_no_letters_in_this_locale_are_told_of() -> None:
+    with pytest.raises(FerError, match=r"data\.root: .*set PYTHONUTF8=1"):
+        readable("data.root=/home/J\udcc3\udcb6rg")
+    assert readable("data.root=/home/Jörg") == "data.root='/home/Jörg'"
+
+
 def test_processes_that_lightning_starts_have_a_folder_of_hydras(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FerError, match=r"hydra\.run\.dir: results do not go"):
         readable("hydra.run.dir=mine")

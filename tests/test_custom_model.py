@@ -86,6 +86,25 @@ def test_a_network_that_is_none_is_told_of(network: type[nn.Module], reason: str
         Experiment(config, data, Path("run"))
 
 
+class Auxiliary(Deaf):
+    """Has a second head, in training alone."""
+
+    def __init__(self, num_classes: int, in_channels: int) -> None:
+        super().__init__(num_classes, in_channels)
+        self.head = nn.Linear(48 * 48, num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits = super().forward(x)
+        return (logits, logits) if self.training else logits  # type: ignore[return-value]
+
+
+def test_a_network_that_returns_more_in_training_is_told_of(tiny_folder: Path, no_dashboard: None) -> None:
+    config = custom("tests.test_custom_model.Auxiliary", tiny_folder)
+    data = FaceDataModule(config.data, build_transforms(config.data.augment), config.seed)
+    with pytest.raises(FerError, match=r"model\.network: returns a tuple in training, not logits"):
+        Experiment(config, data, Path("run")).run()
+
+
 def test_the_readme_example_trains_and_loads_again(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from fer.data.faces import Faces
+from fer.errors import FerError
 from fer.prediction import average, predict
 from fer.prediction_table import write_predictions
 from fer.weights import open_run
@@ -109,6 +110,15 @@ def test_views_are_averaged_as_probabilities() -> None:
     # at two of five places, shifted by 3 pixels to that side, the edge has left the picture
     assert torch.allclose(logits["ten"].softmax(1), (3 * grey + 3 * light + 4 * dark) / 10, atol=1e-6)
     assert torch.allclose(average([sure[:1].log(), sure[1:2].log()]).exp(), (dark + grey) / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "faces",
+    [torch.rand(1, 1, 48, 48), torch.zeros(1, 3, 48, 48, dtype=torch.uint8), torch.zeros(1, 48, 48, dtype=torch.uint8)],
+)
+def test_what_are_no_grey_faces_from_0_to_255_are_refused(faces: torch.Tensor) -> None:
+    with pytest.raises(FerError, match=r"takes grey faces from 0 to 255, uint8 \(n, 1, H, W\), not (float32|uint8) \("):
+        predict(Corner(), [faces], torch.device("cpu"))
 
 
 def test_an_archive_and_a_single_picture_are_read_too(pictures: Path, tiny_sweep: Sweep) -> None:

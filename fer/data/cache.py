@@ -26,10 +26,17 @@ _PIECE = 2**22
 
 
 def default_cache_dir() -> Path:
-    """Return `$FER_CACHE_DIR`, else `$XDG_CACHE_HOME/fer-lightning`, else `~/.cache/fer-lightning`."""
-    if own := os.environ.get("FER_CACHE_DIR"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "fer-lightning"
+    """Return `$FER_CACHE_DIR`, else `$XDG_CACHE_HOME/fer-lightning`, else `~/.cache/fer-lightning`.
+
+    Raises:
+        FerError: If there is no home folder, as for some users of containers.
+    """
+    try:
+        if own := os.environ.get("FER_CACHE_DIR"):
+            return Path(own).expanduser()
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "fer-lightning"
+    except RuntimeError as error:
+        raise FerError("there is no home folder to keep data in; set FER_CACHE_DIR or data.cache_dir=path") from error
 
 
 def load_faces(root: Path, cache_dir: Path, options: ReadOptions | None = None) -> Faces:

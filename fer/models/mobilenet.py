@@ -234,7 +234,10 @@ class MobileNet(nn.Module):
     def pooled(self, x: Tensor) -> Tensor:
         """Map pictures, float (N, 3, H, W), to what the head sees of them, (N, D)."""
         blocks = list(enumerate(self.features))
-        parts = [self._through(blocks[: self.frozen], part) for part in (torch.split(x, SLICE) if x.is_cpu else [x])]
+        # what is traced or exported must take batches of any size, so it may not count slices
+        handed_on = torch.jit.is_tracing() or torch.compiler.is_exporting()  # type: ignore[no-untyped-call,attr-defined]
+        whole = handed_on or not x.is_cpu
+        parts = [self._through(blocks[: self.frozen], part) for part in ([x] if whole else torch.split(x, SLICE))]
         seen = [torch.cat(of_parts) for of_parts in zip(*(tapped for _, tapped in parts), strict=True)]
         _, tapped = self._through(blocks[self.frozen :], torch.cat([part for part, _ in parts]))
         return torch.cat([*seen, *tapped], dim=1)

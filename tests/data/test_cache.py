@@ -282,6 +282,15 @@ def test_the_default_place_follows_the_environment(monkeypatch: pytest.MonkeyPat
     assert default_cache_dir() == tmp_path / "own"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows knows home folders otherwise")
+def test_who_has_no_home_folder_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "FER_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)  # whom nobody has entered
+    with pytest.raises(FerError, match=r"no home folder .* set FER_CACHE_DIR"):
+        default_cache_dir()
+
+
 def test_changed_words_and_headers_beyond_parsing_are_noticed(root: Path, kept: Path) -> None:
     before = load_faces(root, kept)
     meta, labels = _only(kept) / "meta.json", _only(kept) / "labels.npy"

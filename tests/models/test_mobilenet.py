@@ -159,6 +159,19 @@ def test_slices_of_a_batch_change_nothing(trainable: int, monkeypatch: pytest.Mo
     assert [len(of_faces) for of_faces in maps] == [5, 5]
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::torch.jit.TracerWarning")
+def test_a_network_that_is_traced_or_exported_takes_batches_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fer.models.mobilenet.SLICE", 2)
+    network = MobileNet(7, weights=None, hidden=8).eval()
+    faces = torch.randn(5, 3, 64, 64)
+    sizes = ({0: torch.export.Dim("n", min=1, max=8)},)
+    traced: torch.jit.ScriptModule = torch.jit.trace(network, faces[:1])  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        for handed_on in (traced, torch.export.export(network, (faces[:3],), dynamic_shapes=sizes).module()):
+            for count in (1, 3, 5):
+                torch.testing.assert_close(handed_on(faces[:count]), network(faces[:count]))
+
+
 def test_a_batch_norm_without_statistics_is_no_constant_to_fold() -> None:
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, track_running_stats=False)).eval()
     pictures = torch.rand(4, 1, 5, 5)
