@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,12 +23,13 @@ def readable(argument: str) -> str:
     """Return `key=path` as Hydra can read it: with the home folder for ~, and unusual characters in quotes.
 
     Raises:
-        FerError: If it would move the folder that Hydra makes for a job, where nothing is put, or holds bytes that
-            are no letters in this locale.
+        FerError: If it would move the folder that Hydra makes for a job, where nothing is put; if it holds bytes that
+            are no letters in this locale, or ~ without a home folder.
     """
     key, equals, value = argument.partition("=")
     if re.search("[\ud800-\udfff]", argument):
-        raise FerError(f"{key}: Python cannot read all letters of its value in this locale; set PYTHONUTF8=1")
+        way = "rename it in UTF-8" if sys.getfilesystemencoding() == "utf-8" else "set PYTHONUTF8=1"
+        raise FerError(f"{key}: not all bytes of its value are letters in this locale; {way}")
     moves = _HYDRAS_PLACE.fullmatch(key.lstrip("+")) and value.lower() != "false"
     if moves and "LOCAL_RANK" not in os.environ:  # Lightning gives it to the processes that it starts
         raise FerError(
@@ -36,7 +38,10 @@ def readable(argument: str) -> str:
         )
     home = value.startswith("~/")
     if home:
-        value = str(Path(value).expanduser())
+        try:
+            value = str(Path(value).expanduser())
+        except RuntimeError as error:
+            raise FerError(f"{key}: there is no home folder to put for ~; write the whole path") from error
     quotable = not key.startswith("-") and not value.startswith(("'", '"', "[", "{"))
     # leave alone what means something to Hydra: lists of values, interpolations, calls such as range(3), and escapes
     told = not home and (_is_list(key, value) or "${" in value or re.fullmatch(r"\w+\(.*\)", value))

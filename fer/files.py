@@ -78,9 +78,9 @@ def numbered(path: Path) -> Iterator[Path]:
 
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> str:
     """Return rows as a Markdown table whose first columns, `words` of them, hold words, and the others numbers."""
-    heads = (columns, ["---"] * words + ["---:"] * (len(columns) - words))
-    cells = ([cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows)
-    return "".join(f"| {' | '.join(row)} |\n" for row in (*heads, *cells))
+    head, *cells = ([cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in (columns, *rows))
+    rule = ["---"] * words + ["---:"] * (len(columns) - words)
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, rule, *cells))
 
 
 def csv_text(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> str:

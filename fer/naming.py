@@ -103,9 +103,11 @@ def single_folder(config: TrainConfig) -> Path:
         try:
             folder.mkdir(parents=True)
             break
-        except OSError:
+        except FileExistsError:
             if not folder.is_dir():
                 break  # make_folder says what is in the way
+        except OSError:
+            break  # likewise
     os.environ[SHARED_FOLDER] = str(folder)
     return folder
 

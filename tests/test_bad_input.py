@@ -140,6 +140,11 @@ def test_gpu_where_there_is_none(tiny_folder: Path) -> None:
     assert not Path("logs").exists()
 
 
+def test_a_name_that_no_folder_can_have_is_told_of(tiny_folder: Path) -> None:
+    told = call("train.py", *quick(tiny_folder), "model.name=" + 300 * "a")
+    refused(told, "aaa", "cannot be written", "logs=path")
+
+
 def test_sweep_into_a_folder_that_cannot_be_written(tiny_folder: Path) -> None:
     Path("a_file").write_text("of no use")
     told = call("train.py", "-m", "seed=1,2", "logs=a_file/logs", *quick(tiny_folder))

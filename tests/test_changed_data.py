@@ -92,5 +92,7 @@ def test_votes_that_moved_along_are_looked_for_beside_the_pictures(
     monkeypatch.setenv("FER2013_ROOT", str(now))
     found = still_found(config)
     assert (found.root, found.votes, found.index) == (str(now), None, str(kept))
+    (now / "index.csv").touch()
+    assert still_found(config).index is None  # the one beside the pictures
     others = composed("data=folder", "data.root=/gone").data
     assert still_found(others) == others

@@ -1,8 +1,10 @@
 """What the commands say and return around a training."""
 
 import logging
+import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -190,10 +192,21 @@ def test_only_empty_folders_are_removed(tmp_path: Path) -> None:
     assert (tmp_path / "logs/kept").exists()
 
 
-def test_bytes_that_are_no_letters_in_this_locale_are_told_of() -> None:
-    with pytest.raises(FerError, match=r"data\.root: .*set PYTHONUTF8=1"):
-        readable("data.root=/home/J\udcc3\udcb6rg")
+def test_bytes_that_are_no_letters_in_this_locale_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    for encoding, way in (("utf-8", "rename it in UTF-8"), ("ascii", "set PYTHONUTF8=1")):
+        monkeypatch.setattr(sys, "getfilesystemencoding", lambda encoding=encoding: encoding)
+        with pytest.raises(FerError, match=rf"data\.root: .*; {way}"):
+            readable("data.root=/home/J\udcc3\udcb6rg")
+    monkeypatch.undo()
     assert readable("data.root=/home/Jörg") == "data.root='/home/Jörg'"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows knows home folders otherwise")
+def test_a_tilde_without_a_home_folder_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)  # whom nobody has entered
+    with pytest.raises(FerError, match=r"data\.root: there is no home folder"):
+        readable("data.root=~/faces")
 
 
 def test_processes_that_lightning_starts_have_a_folder_of_hydras(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,9 +52,11 @@ def still_found(config: DataConfig) -> DataConfig:
 def moved(config: DataConfig, root: str) -> DataConfig:
     """Return a run's data configuration with the place where its data lie now.
 
-    Votes and their index are then found beside them, unless they lie where they lay.
+    Votes and their index are those beside them, if there are any; otherwise those where they lay.
     """
-    votes, index = (None if _gone(path) else path for path in (config.votes, config.index))
+    place = Path(root).expanduser()
+    votes = None if beside(place, VOTES).is_file() or _gone(config.votes) else config.votes
+    index = None if beside(place, INDEX).is_file() or _gone(config.index) else config.index
     return replace(config, root=root, votes=votes, index=index)
 
 
@@ -98,20 +100,19 @@ def read_source(config: DataConfig) -> tuple[Faces, str]:
         if config.root is None:
             raise FerError("data=huggingface needs the data set: add data.root=its/name or a local folder")
         return read_hub(config.root, options), "folder"
-    cache = Path(config.cache_dir).expanduser() if config.cache_dir else default_cache_dir()
     if name == "folder":
         if config.root is None:
             raise FerError("data=folder needs the folder: add data.root=path/to/your/pictures")
-        return load_faces(Path(config.root).expanduser(), cache, options), "folder"
+        return load_faces(Path(config.root).expanduser(), _cache(config), options), "folder"
 
     root = find_fer2013(config.root)
     if config.download and (root is None or not root.exists()):
         root = download_fer2013()
         config.root = str(root)  # where a later evaluation or resume reads
     if root is not None and name == "ferplus":
-        return _with_votes(root, cache, config, options), "ferplus"
+        return _with_votes(root, config, options), "ferplus"
     if root is not None:
-        return _named(load_faces(root, cache, options), name)
+        return _named(load_faces(root, _cache(config), options), name)
     if name != "auto":
         raise FerError(f"data={name}: FER2013 was not found (looked for {looked_for()}); {GET_FER2013}")
     return draw_faces(size=config.size), "sample"
@@ -156,13 +157,13 @@ def are_fer2013(faces: Faces) -> bool:
 
 def _divided(faces: Faces) -> str:
     """Return in words how splits are not FER2013's official ones; '' if nothing says so."""
-    moved = []
+    elsewhere = []
     for origin, number in zip(faces.origins, faces.splits.tolist(), strict=True):
         named, split = split_in_name(origin), SPLITS[number]
         if named not in (None, split) and (named, split) != ("train", "val"):  # validation held out of training
-            moved.append(origin)
-    if moved:
-        return f"{len(moved):,} pictures are in another one than their names say ({moved[0]} for one)"
+            elsewhere.append(origin)
+    if elsewhere:
+        return f"{len(elsewhere):,} pictures are in another one than their names say ({elsewhere[0]} for one)"
     sizes = tuple(np.bincount(faces.splits, minlength=len(SIZES)).tolist())
     if sum(sizes) == sum(SIZES) and sizes != SIZES:
         found, official = (" + ".join(f"{size:,}" for size in some) for some in (sizes, SIZES))
@@ -170,7 +171,11 @@ def _divided(faces: Faces) -> str:
     return ""
 
 
-def _with_votes(root: Path, cache: Path, config: DataConfig, options: ReadOptions) -> Faces:
+def _cache(config: DataConfig) -> Path:
+    return Path(config.cache_dir).expanduser() if config.cache_dir else default_cache_dir()
+
+
+def _with_votes(root: Path, config: DataConfig, options: ReadOptions) -> Faces:
     """Read FER2013, which is cached without the votes, and join them to it."""
     if config.class_map:
         raise FerError("data.class_map: the classes of data=ferplus are those that people voted for; leave it out")
@@ -183,7 +188,7 @@ def _with_votes(root: Path, cache: Path, config: DataConfig, options: ReadOption
             "FER2013's folder, or name it with data.votes=…"
         )
     index = Path(config.index).expanduser() if config.index else beside(root, INDEX)
-    faces = load_faces(root, cache, options)
+    faces = load_faces(root, _cache(config), options)
     return join_votes(faces, votes, index, contempt=config.contempt, target=target, filters=filters)
 
 

@@ -12,7 +12,7 @@ would then differ."""
 
 
 class Memo:
-    """Remembers the features of faces by the faces' content.
+    """Remembers the features of faces by the faces' content and by the precision that they are computed in.
 
     This pays off where the same views of a face recur: mirror images, say, but not random rotations.
 
@@ -31,7 +31,7 @@ class Memo:
 
         Args:
             faces: uint8, (N, 1, H, W).
-            compute: Maps such faces to features, (N, D); must give the same for the same face, always.
+            compute: Maps such faces to features, (N, D); must give the same for the same face in the same precision.
 
         Returns:
             float32, (N, D), rounded to half precision.
