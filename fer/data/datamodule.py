@@ -30,6 +30,7 @@ from fer.device import cpu_cores
 from fer.errors import FerError
 from fer.files import sha256
 
+ON_A_CPU = 64  # faces at a time in an evaluation: the feature maps of more do not fit into the caches
 FEW_STEPS = 4  # per epoch; with fewer, a small data set is hardly learned in the usual number of epochs
 
 log = logging.getLogger(__name__)
@@ -184,7 +185,8 @@ class FaceDataModule(L.LightningDataModule):
     def evaluation_dataloader(self, split: Split) -> DataLoader[Batch]:
         """Return a split's batches, as they are and in order."""
         faces = replace(self.faces[split], targets=None)  # what most people said counts as right
-        batches = EpochBatches(len(faces), 2 * self.config.batch_size, self.seed, shuffle=False)
+        size = 2 * self.config.batch_size if self._on_gpu() else min(2 * self.config.batch_size, ON_A_CPU)
+        batches = EpochBatches(len(faces), size, self.seed, shuffle=False)
         return self._loader(FaceDataset(faces), batches, workers=0)
 
     def _loader(self, dataset: FaceDataset, batches: EpochBatches, workers: int | None = None) -> DataLoader[Batch]:
