@@ -20,7 +20,7 @@ from fer.device import computed_on, root_device
 from fer.diagrams import cams, diagrams
 from fer.errors import FerError
 from fer.files import numbered, sha256
-from fer.prediction import in_batches, predict
+from fer.prediction import in_batches, most_at_once, predict
 from fer.report import Evaluation, write_evaluation
 from fer.runs import EXCLUDED, read_metrics
 from fer.scores import Scores, score
@@ -28,7 +28,6 @@ from fer.weights import DIGEST, TrainedRun, temperature
 
 log = logging.getLogger(__name__)
 
-BATCH = 256
 
 _OFFICIAL = ("fer2013", "ferplus")
 
@@ -122,7 +121,7 @@ class CrossEvaluator:
         scored = replace(scored, labels=labels, classes=shared, targets=None)
         model = run.trained.model.to(self.device)
         columns = [trained.index(name) for name in shared]
-        every = predict(model, in_batches(scored.images, BATCH), self.device)
+        every = predict(model, in_batches(scored.images, most_at_once(self.device)), self.device)
         logits = {view: some[:, columns] for view, some in every.items()}
         truth = torch.from_numpy(labels)
         scores = {view: score(some, truth, shared) for view, some in logits.items()}

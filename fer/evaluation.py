@@ -22,7 +22,7 @@ from fer.device import computed_on, hardware, root_device
 from fer.diagrams import Picture, cams, diagrams
 from fer.errors import FerError
 from fer.files import sha256
-from fer.prediction import VIEWS, average, predict
+from fer.prediction import VIEWS, average, in_batches, most_at_once, predict
 from fer.report import Evaluation, write_evaluation
 from fer.runs import check_data, read_metrics
 from fer.scores import Scores, score
@@ -129,9 +129,9 @@ class Evaluator:
                 f"{', '.join(data.all_faces.classes)}; data=folder data.root=path scores it over what both have"
             )
         model = run.trained.model.to(self.device)
-        batches = (faces for faces, *_ in data.evaluation_dataloader(self.split))
-        logits = predict(model, batches, self.device, views)
         faces = replace(data.faces[self.split], classes=run.trained.classes)  # as the run calls them
+        size = min(2 * run.config.data.batch_size, most_at_once(self.device))
+        logits = predict(model, in_batches(faces.images, size), self.device, views)
         return self._scored(run.folder, name or run.trained.name, logits, faces, seen, data.digest)
 
     def average(self, results: Sequence[Result], folder: Path) -> Result:

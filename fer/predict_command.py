@@ -13,13 +13,12 @@ from fer.data.pictures import with_progress
 from fer.data.unlabelled import read_unlabelled
 from fer.device import root_device
 from fer.errors import FerError
-from fer.prediction import VIEWS, in_batches, predict
+from fer.prediction import VIEWS, in_batches, most_at_once, predict
 from fer.prediction_table import is_predictions, write_predictions
 from fer.runs import make_folder
 from fer.terminal import say
 from fer.weights import open_run
 
-BATCH = 64
 SHOWN = 10  # how many pictures, or files that are not pictures, are named one by one
 
 
@@ -35,7 +34,8 @@ def predict_pictures(plain: DictConfig) -> None:
     if file.exists() and not is_predictions(file):
         raise FerError(f"file: '{file}' is there and no table of predictions; choose another name")
     names, images, errors = read_unlabelled(Path(config.pictures).expanduser(), run.config.data.size, file)
-    batches = with_progress(in_batches(images, BATCH), -(-len(images) // BATCH), "Looking at them", least=SHOWN)
+    size = most_at_once(device)
+    batches = with_progress(in_batches(images, size), -(-len(images) // size), "Looking at them", least=SHOWN)
     logits = predict(run.trained.model.to(device), batches, device, [views])[views]
     sound = torch.isfinite(logits).all(1)
     if not sound.any():

@@ -42,6 +42,11 @@ def ten_views(faces: Tensor) -> list[Tensor]:
     return [*places, *(place.flip(-1) for place in places)]
 
 
+def most_at_once(device: torch.device) -> int:
+    """Return how many faces to compute at a time: the feature maps of more do not fit into a CPU's caches."""
+    return 64 if device.type == "cpu" else 256
+
+
 def in_batches(images: NDArray[np.uint8], size: int) -> Iterator[Tensor]:
     """Yield pictures, uint8 (N, H, W), as `predict` takes them: uint8 (n, 1, H, W), n being `size` but for the last."""
     for start in range(0, len(images), size):

@@ -14,6 +14,7 @@ from typing import Any
 import albumentations as A
 import lightning as L
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
@@ -29,8 +30,8 @@ from fer.data.sources import GET_FER2013, announce, looked_for, read_source
 from fer.device import cpu_cores
 from fer.errors import FerError
 from fer.files import sha256
+from fer.prediction import most_at_once
 
-ON_A_CPU = 64  # faces at a time in an evaluation: the feature maps of more do not fit into the caches
 FEW_STEPS = 4  # per epoch; with fewer, a small data set is hardly learned in the usual number of epochs
 
 log = logging.getLogger(__name__)
@@ -185,7 +186,7 @@ class FaceDataModule(L.LightningDataModule):
     def evaluation_dataloader(self, split: Split) -> DataLoader[Batch]:
         """Return a split's batches, as they are and in order."""
         faces = replace(self.faces[split], targets=None)  # what most people said counts as right
-        size = 2 * self.config.batch_size if self._on_gpu() else min(2 * self.config.batch_size, ON_A_CPU)
+        size = min(2 * self.config.batch_size, most_at_once(self._device()))
         batches = EpochBatches(len(faces), size, self.seed, shuffle=False)
         return self._loader(FaceDataset(faces), batches, workers=0)
 
@@ -196,14 +197,14 @@ class FaceDataModule(L.LightningDataModule):
             batch_sampler=batches,  # type: ignore[arg-type]  # a request stands for a list of rows
             num_workers=count,
             collate_fn=sent if count else keep,
-            pin_memory=self._on_gpu(),
+            pin_memory=self._device().type == "cuda",
             persistent_workers=count > 0,
             prefetch_factor=4 if count else None,
             worker_init_fn=_follow_the_training if count else None,
         )
 
-    def _on_gpu(self) -> bool:
-        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+    def _device(self) -> torch.device:
+        return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
 
     def _workers(self) -> int:
         """Return how many workers make training batches: on a CPU, they would only take cores from the network."""
