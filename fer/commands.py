@@ -1,5 +1,6 @@
 """What all commands do around their work: messages, errors in one sentence, exit codes."""
 
+import argparse
 import io
 import logging
 import os
@@ -65,7 +66,8 @@ def run(command: Callable[[], Any], schema: type) -> int:
         sys.argv[1:] = [readable(argument) for argument in sys.argv[1:]]
         if schema is not TrainConfig and any(map(_asks_for_several, sys.argv[1:])):
             raise FerError("-m: only train.py goes through several settings; start this command once for each")
-        command()
+        with _lazy_help():
+            command()
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
@@ -73,6 +75,24 @@ def run(command: Callable[[], Any], schema: type) -> int:
     finally:
         _remove_hydras_record()
     return 1 if failures else 0
+
+
+@contextmanager
+def _lazy_help() -> Iterator[None]:
+    """Let Hydra describe an option by something other than text, which argparse refuses since Python 3.14.
+
+    No released Hydra runs there otherwise: https://github.com/facebookresearch/hydra/issues/3121
+    """
+    options: Any = argparse._ActionsContainer
+    check = getattr(options, "_check_help", None)
+    options._check_help = lambda *arguments: None
+    try:
+        yield
+    finally:
+        if check is None:
+            del options._check_help
+        else:
+            options._check_help = check
 
 
 def _asks_for_several(argument: str) -> bool:

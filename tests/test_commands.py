@@ -1,11 +1,13 @@
 """What the commands say and return around a training."""
 
+import argparse
 import logging
 import os
 import re
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -24,6 +26,27 @@ def test_help_shows_the_configuration() -> None:
     told = call("train.py", "--help")
     assert told.status == 0
     assert "max_epochs: auto" in told.out
+
+
+def test_an_argparse_that_checks_help_lets_hydra_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    container: Any = argparse._ActionsContainer
+    add_argument = container.add_argument
+
+    def checked(self: Any, *arguments: Any, **options: Any) -> argparse.Action:  # as in Python 3.14
+        action: argparse.Action = add_argument(self, *arguments, **options)
+        self._check_help(action)
+        return action
+
+    def check(self: Any, action: argparse.Action) -> None:
+        if not isinstance(action.help, str):
+            raise ValueError("badly formed help string")
+
+    monkeypatch.setattr(container, "add_argument", checked)
+    monkeypatch.setattr(container, "_check_help", check, raising=False)
+    told = call("train.py", "--cfg", "job", "seed=41")
+    assert told.status == 0
+    assert "seed: 41" in told.out
+    assert container._check_help is check
 
 
 def test_a_run_says_what_it_did_and_where_it_lies(tiny_folder: Path) -> None:

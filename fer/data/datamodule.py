@@ -5,6 +5,7 @@ import multiprocessing
 import multiprocessing.process
 import os
 import signal
+import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -33,6 +34,9 @@ from fer.files import sha256
 from fer.prediction import most_at_once
 
 FEW_STEPS = 4  # per epoch; with fewer, a small data set is hardly learned in the usual number of epochs
+# How workers start, None being the platform's way. A forked one begins at once and shares the data's memory; a Python
+# of its own takes seconds and half a gigabyte. From Python 3.14 on, Linux forks only if told so.
+START: str | None = "fork" if sys.platform == "linux" else None
 
 log = logging.getLogger(__name__)
 
@@ -196,6 +200,7 @@ class FaceDataModule(L.LightningDataModule):
             dataset,
             batch_sampler=batches,  # type: ignore[arg-type]  # a request stands for a list of rows
             num_workers=count,
+            multiprocessing_context=START if count else None,
             collate_fn=sent if count else keep,
             pin_memory=self._device().type == "cuda",
             persistent_workers=count > 0,
@@ -213,8 +218,7 @@ class FaceDataModule(L.LightningDataModule):
             return int(wanted)
         if self.trainer is None or self.trainer.strategy.root_device.type == "cpu":
             return 0
-        # a worker that is not forked starts a Python of its own, which takes seconds and half a gigabyte
-        most = 8 if multiprocessing.get_start_method() == "fork" else 2
+        most = 8 if START == "fork" else 2
         return max(1, min(most, cpu_cores() // self.trainer.num_devices))
 
     def state_dict(self) -> dict[str, Any]:

@@ -53,8 +53,8 @@ def test_a_terminals_ctrl_c_leaves_the_workers_to_the_training(tiny_folder: Path
 
 
 def test_a_gpu_gets_as_many_workers_as_are_cheap(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def workers(device: str, method: str, cores: int, devices: int) -> int:
-        monkeypatch.setattr("fer.data.datamodule.multiprocessing.get_start_method", lambda: method)
+    def workers(device: str, start: str | None, cores: int, devices: int) -> int:
+        monkeypatch.setattr("fer.data.datamodule.START", start)
         monkeypatch.setattr("fer.data.datamodule.cpu_cores", lambda: cores)
         data = FaceDataModule(composed("data=fer2013", f"data.root={tiny_folder}").data)
         strategy = SimpleNamespace(root_device=torch.device(device))
@@ -64,7 +64,17 @@ def test_a_gpu_gets_as_many_workers_as_are_cheap(tiny_folder: Path, monkeypatch:
     assert workers("cpu", "fork", 16, 1) == 0  # they would only take cores from the network
     assert [workers("cuda", "fork", cores, 1) for cores in (1, 4, 16)] == [1, 4, 8]
     assert [workers("cuda", "fork", 16, devices) for devices in (4, 32)] == [4, 1]
-    assert [workers(device, "spawn", 16, 1) for device in ("cuda", "mps")] == [2, 2]
+    assert [workers(device, None, 16, 1) for device in ("cuda", "mps")] == [2, 2]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, forking is unsafe or impossible")
+def test_workers_are_forked_whatever_the_version_of_python(tiny_folder: Path) -> None:
+    data = FaceDataModule(composed("data=fer2013", f"data.root={tiny_folder}", "data.num_workers=1").data)
+    data.setup()
+    context = data.train_dataloader().multiprocessing_context
+    assert context is not None
+    assert context.get_start_method() == "fork"
+    assert data.val_dataloader().multiprocessing_context is None  # read by the training itself
 
 
 def alive(process: int) -> bool:
