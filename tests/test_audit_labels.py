@@ -113,3 +113,30 @@ def test_another_seed_draws_other_folds_and_other_weights(tiny_faces: Faces, mon
     monkeypatch.setattr("fer.audit.labels.folds", lambda *_: same)
     assert np.array_equal(out_of_fold(tiny_faces, 0), out_of_fold(tiny_faces, 0))
     assert not np.array_equal(out_of_fold(tiny_faces, 0), out_of_fold(tiny_faces, 1))
+
+
+def test_no_label_is_judged_by_a_model_that_has_seen_it(tiny_faces: Faces) -> None:
+    held = folds(tiny_faces, 0) == 0
+    labels = np.where(held, (tiny_faces.labels + 1) % 7, tiny_faces.labels)
+    first, other = out_of_fold(tiny_faces), out_of_fold(replace(tiny_faces, labels=labels))
+    assert np.array_equal(first[held], other[held])
+    assert not np.array_equal(first[~held], other[~held])
+
+
+def test_the_most_suspected_come_first_whatever_their_split() -> None:
+    clear = np.repeat(np.arange(3), 20)
+    labels = np.array([*clear, 0, 0, *clear, 0, *5 * [2]])
+    probabilities = 0.27 + 0.19 * np.eye(3)[labels]
+    probabilities[[60, 61, 122]] = [[0.05, 0.5, 0.45], [0.2, 0.78, 0.02], [0.1, 0.6, 0.3]]  # rather the second class
+    splits = np.repeat(np.array([0, 2, 1], np.uint8), [62, 61, 5])  # those of validation are all of one class
+    faces = Faces(np.zeros((128, 1, 1), np.uint8), labels, splits, [""] * 128, "made up", classes=("a", "b", "c"))
+    found = suspects(faces, probabilities)
+    assert [suspect[:3] for suspect in found] == [(61, 0, 1), (122, 0, 1), (60, 0, 1)]
+    assert [suspect.quality for suspect in found] == pytest.approx([0.2, 0.1, 0.05])
+
+
+@pytest.mark.parametrize("size", [24, 96])
+def test_pictures_of_other_sizes_are_described_alike(size: int) -> None:
+    ramp = np.tile(np.linspace(0, 235, size).astype(np.uint8), (size, 1))
+    (found,) = features(ramp[None]).numpy().reshape(-1, 9, 100)
+    assert found[0].min() > found[1:].max()  # a ramp to the right everywhere

@@ -39,3 +39,22 @@ def test_the_best_network_is_kept_without_what_only_its_training_needs(tiny_fold
     assert all(torch.equal(best["state_dict"][name], value) for name, value in last["state_dict"].items())  # the mean
     raw = last["current_model_state"]
     assert any(not torch.equal(value, raw[name]) for name, value in best["state_dict"].items())
+
+
+def test_a_training_that_ends_early_is_saved_at_its_end(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, no_dashboard: None
+) -> None:
+    monkeypatch.setattr(checkpoint, "SHARE", 0.0)
+    options = ("trainer.max_epochs=9", "trainer.patience=1", "optim.lr=0", "model.network.batch_norm=false")
+    metrics = experiment(composed(*SMALL, *options), tiny_folder, "run").run()
+    assert 1 < metrics["epochs"] < 9
+    assert torch.load("run/last.ckpt", weights_only=True)["epoch"] == metrics["epochs"] - 1
+
+
+def test_a_run_that_goes_on_behind_its_best_epoch_keeps_the_network_of_that(
+    tiny_folder: Path, no_dashboard: None
+) -> None:
+    options = ("optim.lr=0", "optim.warmup_epochs=0", "model.network.batch_norm=false")  # no later epoch is better
+    experiment(composed(*SMALL, *options, "trainer.max_epochs=1"), tiny_folder, "run").run()
+    metrics = experiment(composed(*SMALL, *options), tiny_folder, "run", resume=True).run()
+    assert (metrics["epochs"], metrics["best_epoch"]) == (2, 1)

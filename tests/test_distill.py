@@ -172,6 +172,18 @@ def test_a_calibrated_file_teaches_what_its_run_teaches(tiny_sweep: Sweep) -> No
     assert torch.equal(*said)
 
 
+def test_a_teacher_that_is_named_twice_is_asked_twice_as_often(tiny_sweep: Sweep) -> None:
+    one, other = (str(run_of(tiny_sweep, model)) for model in ("cnn10", "cnn12"))
+    teacher = open_teacher(DistillConfig([other, one, other]), EMOTIONS, {"digest": "", "exclude": None})
+    assert teacher is not None
+    first, second, third = teacher.models
+    assert first is third is not second  # read once, and moved to the device once
+    assert isinstance(teacher.record, list)
+    assert [record["name"] for record in teacher.record] == ["cnn12", "cnn10", "cnn12"]
+    depths = [sum(isinstance(layer, nn.Conv2d) for layer in model.modules()) for model in teacher.models]
+    assert depths[0] == depths[2] > depths[1]
+
+
 def test_a_teacher_of_other_data_is_told_of(tiny_sweep: Sweep, caplog: pytest.LogCaptureFixture) -> None:
     config = DistillConfig(str(run_of(tiny_sweep, "cnn10")))
     with caplog.at_level(logging.WARNING):

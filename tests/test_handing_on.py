@@ -1,18 +1,24 @@
 """What a network of one's own meets where runs are handed on: in files of weights, and as a teacher."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from fer.build import build_model
+from fer.checkpoint import Trained
 from fer.distill import Teacher
 from fer.errors import FerError
+from fer.files import sha256
+from fer.labels import EMOTIONS
 from fer.models.cnn import CNN
 from fer.models.preprocess import FaceModel, Preprocess
-from fer.weights import halved, open_run, save_weights
+from fer.weights import KEY, TrainedRun, halved, open_run, save_weights, warn_of_other_data
 from tests.conftest import Sweep, composed, refused, run_of
 from tests.conftest import call as called
 
@@ -124,3 +130,84 @@ def test_only_this_packages_batch_norms_are_folded_in_a_teacher() -> None:
         teacher = Teacher([model], 0.7, {})
         assert torch.allclose(teacher.opinion(faces), before, atol=1e-5)
         assert folded != any(isinstance(layer, nn.BatchNorm2d) for layer in model.network.modules())
+
+
+def test_a_file_of_weights_names_no_place_and_asks_for_no_device(tiny_sweep: Sweep) -> None:
+    run, here = open_run(run_of(tiny_sweep, "cnn10")), "/home/somebody"
+    config = replace(
+        run.config,
+        data=replace(
+            run.config.data,
+            root=f"{here}/faces",
+            cache_dir=f"{here}/cache",
+            exclude=f"{here}/list.csv",
+            votes=f"{here}/votes.csv",
+            index=f"{here}/index.csv",
+            oversample=replace(run.config.data.oversample, folder=f"{here}/copies"),
+        ),
+        model=replace(run.config.model, weights=f"{here}/weights.pt", start=f"{here}/start"),
+        distill=replace(run.config.distill, teacher=[f"{here}/one", f"{here}/two"]),
+        trainer=replace(run.config.trainer, precision="bf16-mixed", accelerator="gpu", devices=4),
+        logs=f"{here}/logs",
+        resume=f"{here}/run",
+    )
+    record = {**run.record, "command": f"train.py data.root={here}", "overrides": [f"data.root={here}"]}
+    run = run._replace(config=config, record=record)
+    save_weights(halved(run), Path("handed.safetensors"), {})
+    with safe_open("handed.safetensors", "pt") as file:
+        assert here not in file.metadata()[KEY]
+    handed = open_run(Path("handed.safetensors")).config
+    assert handed.trainer == replace(config.trainer, precision="32-true", accelerator="auto", devices=1)
+    network = {**config.model.network, "weights": f"{here}/weights.pt"}  # as a MobileNetV2 has
+    run = run._replace(config=replace(config, model=replace(config.model, network=network)))
+    assert halved(run).config.model.network["weights"] is None
+
+
+def test_what_a_network_left_out_of_its_training_is_known_wherever_it_is_kept(
+    tiny_sweep: Sweep, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(run_of(tiny_sweep, "cnn10"), "older")
+    Path("older/exclude.csv").write_text("picture,reason\ntrain/happy/a.png,blank\n")
+    excluded = sha256(Path("older/exclude.csv"))
+    older = open_run(Path("older"))  # of a version that kept a copy of the list alone
+    learned = older.record["data"]
+    assert learned["exclude"] is None
+    run = older._replace(record={**older.record, "data": {**learned, "exclude": excluded}})
+    save_weights(halved(run), Path("handed.safetensors"), {})
+    handed = open_run(Path("handed.safetensors"))
+    assert handed.record["data"]["learned"] == learned["learned"]
+
+    def told(run: TrainedRun, exclude: str | None) -> bool:
+        caplog.clear()
+        warn_of_other_data("model.start", run, {"digest": learned["digest"], "exclude": exclude})
+        return "did not leave out what data.exclude names" in caplog.text
+
+    assert [told(handed, exclude) for exclude in (None, excluded, "another")] == [False, False, True]
+    assert [told(older, exclude) for exclude in (None, excluded, "another")] == [False, False, True]
+
+
+LINEAR = """
+from torch import nn
+
+class Net(nn.Sequential):
+    def __init__(self, num_classes, in_channels):
+        super().__init__(nn.Flatten(), nn.Linear(48 * 48 * in_channels, num_classes))
+"""
+
+
+def test_a_file_of_weights_knows_the_code_of_its_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    code = tmp_path / "handed_net.py"
+    code.write_text(LINEAR)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    options = ("model=custom", "model.network._target_=handed_net.Net", "model.input.size=48", "model.input.channels=1")
+    config = composed(*options)
+    trained = Trained(build_model(config.model, 7).eval(), "custom", EMOTIONS, 1)
+    record = {"network": {"file": code.name, "sha256": sha256(code)}}
+    save_weights(halved(TrainedRun(config, trained, record, [], Path(), Path())), Path("own.safetensors"), {})
+    open_run(Path("own.safetensors"))
+    assert "has changed" not in caplog.text
+    code.write_text(LINEAR + "# edited\n")
+    open_run(Path("own.safetensors"))
+    assert "handed_net.py has changed since this was trained" in caplog.text

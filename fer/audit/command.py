@@ -22,7 +22,7 @@ from fer.data.sources import announce, read_source
 from fer.errors import FerError
 from fer.files import csv_text, write_whole
 from fer.runs import make_folder
-from fer.terminal import console, say
+from fer.terminal import console, counted, say
 
 KINDS = ("leaks", "near_leaks", "blank", "conflicts", "suspects")
 
@@ -119,20 +119,19 @@ def _table(findings: Findings, votes: Agreement | None) -> Table:
     table.add_column("finding")
     table.add_column("pictures", justify="right")
     table.add_column("", justify="right")
-    groups = findings.identical
-    table.add_row("all", str(len(findings.faces)), f"{findings.distinct} distinct")
-    table.add_row("identical to another", str(sum(map(len, groups))), f"{len(groups)} groups")
-    conflicts = findings.conflicts
-    table.add_row("… under several labels", str(sum(map(len, conflicts))), f"{len(conflicts)} groups")
+    table.add_row("all", f"{len(findings.faces):,}", f"{findings.distinct:,} distinct")
+    for name, groups in (("identical to another", findings.identical), ("… under several labels", findings.conflicts)):
+        table.add_row(name, f"{sum(map(len, groups)):,}", counted(len(groups), "group"))
     for name, rows in findings.leaks().items():
         one, _, other = name.split(" ")
-        table.add_row(f"… {one} pictures that are also in {other}", str(len(rows)), "")
+        table.add_row(f"… {one} pictures that are also in {other}", f"{len(rows):,}", "")
     near = {row for pair in findings.near for row in pair[:2]}
-    table.add_row(f"nearly another ({findings.threshold} of 64 bits)", str(len(near)), f"{len(findings.near)} pairs")
-    table.add_row("blank", str(len(findings.blank)), f"{len(findings.nearly_blank)} more nearly so")
-    table.add_row("decoded in part", str(len(findings.partly_decoded)), "")
-    looked_for = findings.suspects is not None
-    table.add_row("suspected labels", str(len(findings.suspects or ())) if looked_for else "not looked for", "")
+    pairs = counted(len(findings.near), "pair")
+    table.add_row(f"nearly another ({findings.threshold} of 64 bits)", f"{len(near):,}", pairs)
+    table.add_row("blank", f"{len(findings.blank):,}", f"{len(findings.nearly_blank):,} more nearly so")
+    table.add_row("decoded in part", f"{len(findings.partly_decoded):,}", "")
+    suspects = "not looked for" if findings.suspects is None else f"{len(findings.suspects):,}"
+    table.add_row("suspected labels", suspects, "")
     if votes is not None:
         table.add_row(
             "… FER+ doubts them too", f"{100 * votes.suspects_doubted:.0f} %", f"all: {100 * votes.doubted:.0f} %"

@@ -12,6 +12,7 @@ from fer.audit.findings import Findings
 from fer.data.faces import SPLITS, Faces
 from fer.files import write_whole
 from fer.pages import png_uri, render
+from fer.terminal import counted
 
 SHOWN = 48
 """Groups of pictures that each section shows."""
@@ -64,7 +65,7 @@ def _headlines(findings: Findings) -> list[tuple[str, str, str]]:
         (
             "Identical pictures",
             f"{sum(map(len, findings.identical)):,}",
-            f"in {len(findings.identical):,} groups, {len(findings.conflicts):,} of them with several labels",
+            f"in {counted(len(findings.identical), 'group')}, {len(findings.conflicts):,} of them with several labels",
         ),
         ("Near-duplicates", f"{len(findings.near):,}", f"pairs, at most {findings.threshold} of 64 bits apart"),
         ("Blank pictures", f"{len(findings.blank):,}", f"and {len(findings.nearly_blank):,} nearly blank"),

@@ -36,19 +36,23 @@ def read_exclusions(path: Path) -> list[str]:
     """Return the origins in a list: its column `picture`.
 
     Raises:
-        FerError: If the file cannot be read or has no such column.
+        FerError: If the file cannot be read, is no table or has no such column.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
         raise FerError(f"data.exclude: '{path}' cannot be read ({reason})") from error
-    rows = csv.DictReader(StringIO(text))
-    if COLUMN not in (rows.fieldnames or ()):
-        raise FerError(
-            f"data.exclude: '{path}' has no column '{COLUMN}' in its first line; python -m fer.audit writes one"
-        )
-    return [row[COLUMN].strip() for row in rows if row[COLUMN] and row[COLUMN].strip()]
+    rows = csv.DictReader(StringIO(text), strict=True)  # otherwise a quotation mark swallows what follows it
+    try:
+        if COLUMN not in (rows.fieldnames or ()):
+            raise FerError(
+                f"data.exclude: '{path}' has no column '{COLUMN}' in its first line; python -m fer.audit writes one"
+            )
+        return [row[COLUMN].strip() for row in rows if row[COLUMN] and row[COLUMN].strip()]
+    except csv.Error as error:
+        reason = f"its quotation marks do not match ({error})"
+        raise FerError(f"data.exclude: '{path}' cannot be read behind line {rows.line_num}: {reason}") from error
 
 
 def excluded(faces: Faces, path: Path, filtered: bool = False) -> Faces:

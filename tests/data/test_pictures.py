@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer.data.pictures import decode, fingerprint, with_progress
+from fer.data.pictures import decode, fingerprint, left_out_note, with_progress
 from fer.errors import FerError
 
 
@@ -130,3 +130,29 @@ def test_a_tag_behind_the_pixels_or_in_another_dress_turns_a_picture_too() -> No
     Image.fromarray(stored).save(dressed, "JPEG", quality=95, xmp=xmp)
     for picture in (late, dressed.getvalue()):
         assert decode(picture, "face", 48).image[:, 40:].min() > 200
+
+
+def test_an_empty_picture_of_a_moderate_size_is_read() -> None:
+    for form, side in (("PNG", 1000), ("JPEG", 1500)):
+        data = io.BytesIO()
+        Image.new("L", (side, side), 255).save(data, form)
+        assert side**2 > 50 * len(data.getvalue())  # far emptier than a photograph, and harmless
+        face, resized, _ = decode(data.getvalue(), "blank", 48)
+        assert resized
+        assert (face == 255).all()
+
+
+def test_grey_levels_without_a_known_range_are_refused() -> None:
+    for levels in (np.random.default_rng(0).random((48, 48), np.float32), np.full((48, 48), 70_000, np.int32)):
+        data = io.BytesIO()
+        Image.fromarray(levels).save(data, "TIFF")
+        with pytest.raises(FerError, match=r"deep\.tif is damaged \(32-bit grey levels have no known range\)"):
+            decode(data.getvalue(), "deep.tif", 48)
+
+
+def test_what_was_left_out_is_named_and_counted_where_it_is_too_much() -> None:
+    names = [f"{number}.png" for number in range(12)]
+    assert left_out_note([], 20, "pictures") == ()
+    (few,), (many,) = left_out_note(names[:10], 20, "pictures"), left_out_note(names, 2000, "pictures")
+    assert few == f"10 of 20 pictures were left out (data.on_error=skip): {', '.join(names[:10])}."
+    assert many == f"12 of 2,000 pictures were left out (data.on_error=skip): {', '.join(names[:10])} and 2 more."
