@@ -28,7 +28,6 @@ from fer.weights import DIGEST, TrainedRun, temperature
 
 log = logging.getLogger(__name__)
 
-
 _OFFICIAL = ("fer2013", "ferplus")
 
 
@@ -121,7 +120,8 @@ class CrossEvaluator:
         scored = replace(scored, labels=labels, classes=shared, targets=None)
         model = run.trained.model.to(self.device)
         columns = [trained.index(name) for name in shared]
-        every = predict(model, in_batches(scored.images, most_at_once(self.device)), self.device)
+        size = most_at_once(self.device, run.config.data.batch_size)
+        every = predict(model, in_batches(scored.images, size), self.device)
         logits = {view: some[:, columns] for view, some in every.items()}
         truth = torch.from_numpy(labels)
         scores = {view: score(some, truth, shared) for view, some in logits.items()}

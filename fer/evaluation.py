@@ -130,7 +130,7 @@ class Evaluator:
             )
         model = run.trained.model.to(self.device)
         faces = replace(data.faces[self.split], classes=run.trained.classes)  # as the run calls them
-        size = min(2 * run.config.data.batch_size, most_at_once(self.device))
+        size = most_at_once(self.device, run.config.data.batch_size)
         logits = predict(model, in_batches(faces.images, size), self.device, views)
         return self._scored(run.folder, name or run.trained.name, logits, faces, seen, data.digest)
 

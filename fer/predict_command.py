@@ -34,7 +34,7 @@ def predict_pictures(plain: DictConfig) -> None:
     if file.exists() and not is_predictions(file):
         raise FerError(f"file: '{file}' is there and no table of predictions; choose another name")
     names, images, errors = read_unlabelled(Path(config.pictures).expanduser(), run.config.data.size, file)
-    size = most_at_once(device)
+    size = most_at_once(device, run.config.data.batch_size)
     batches = with_progress(in_batches(images, size), -(-len(images) // size), "Looking at them", least=SHOWN)
     logits = predict(run.trained.model.to(device), batches, device, [views])[views]
     sound = torch.isfinite(logits).all(1)

@@ -42,9 +42,13 @@ def ten_views(faces: Tensor) -> list[Tensor]:
     return [*places, *(place.flip(-1) for place in places)]
 
 
-def most_at_once(device: torch.device) -> int:
-    """Return how many faces to compute at a time: the feature maps of more do not fit into a CPU's caches."""
-    return 64 if device.type == "cpu" else 256
+def most_at_once(device: torch.device, batch_size: int) -> int:
+    """Return how many faces to evaluate at a time.
+
+    Twice as many as in a training's batch, which needs no more memory since no gradients follow; but on a CPU at most
+    64, because the feature maps of more do not fit into its caches, and elsewhere at most 256.
+    """
+    return min(2 * batch_size, 64 if device.type == "cpu" else 256)
 
 
 def in_batches(images: NDArray[np.uint8], size: int) -> Iterator[Tensor]:

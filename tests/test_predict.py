@@ -18,7 +18,7 @@ from torch import nn
 
 from fer.data.faces import Faces
 from fer.errors import FerError
-from fer.prediction import average, predict
+from fer.prediction import average, most_at_once, predict
 from fer.prediction_table import write_predictions
 from fer.weights import open_run
 from tests.conftest import ROOT, Sweep, call, refused, run_of
@@ -277,3 +277,8 @@ def test_logits_are_averaged_as_probabilities_whatever_their_level() -> None:
     one, other = torch.tensor([[0.0, 3.0, 1.0]]), torch.tensor([[2.0, 1.0, 0.0]])
     mean = (one.softmax(1) + other.softmax(1)) / 2
     assert torch.allclose(average([one + 20, other]).exp(), mean, atol=1e-6)
+
+
+def test_small_batches_in_training_mean_small_ones_in_evaluation() -> None:
+    for device, most in (("cpu", 64), ("cuda", 256)):
+        assert [most_at_once(torch.device(device), size) for size in (4, most // 2, 1000)] == [8, most, most]

@@ -190,7 +190,7 @@ class FaceDataModule(L.LightningDataModule):
     def evaluation_dataloader(self, split: Split) -> DataLoader[Batch]:
         """Return a split's batches, as they are and in order."""
         faces = replace(self.faces[split], targets=None)  # what most people said counts as right
-        size = min(2 * self.config.batch_size, most_at_once(self._device()))
+        size = most_at_once(self._device(), self.config.batch_size)
         batches = EpochBatches(len(faces), size, self.seed, shuffle=False)
         return self._loader(FaceDataset(faces), batches, workers=0)
 
@@ -216,7 +216,7 @@ class FaceDataModule(L.LightningDataModule):
         wanted = self.config.num_workers
         if wanted != "auto":
             return int(wanted)
-        if self.trainer is None or self.trainer.strategy.root_device.type == "cpu":
+        if self.trainer is None or self._device().type == "cpu":
             return 0
         most = 8 if START == "fork" else 2
         return max(1, min(most, cpu_cores() // self.trainer.num_devices))
