@@ -102,6 +102,22 @@ def test_weights_that_do_not_fit(source: str, model: tuple[str, ...], words: str
     assert len(str(caught.value)) < 600
 
 
+def test_a_network_goes_on_with_larger_faces_and_says_so(tiny_sweep: Sweep, caplog: pytest.LogCaptureFixture) -> None:
+    folder = run_of(tiny_sweep, "cnn10")
+    data = {"digest": open_run(folder).record["data"]["digest"], "exclude": None}
+    network = built("cnn10", "model.network.width=0.25", "model.input.size=64")
+    start_from(str(folder), network, EMOTIONS, data)
+    known = open_run(folder).trained.model
+    assert all(torch.equal(value, network.state_dict()[name]) for name, value in known.state_dict().items())
+    assert network.preprocess.size == 64
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert "learned from faces of 48 × 48 pixels and gets 64 × 64 here" in warning
+    assert "model.input.size=48 keeps its own" in warning
+    caplog.clear()
+    start_from(str(folder), built("cnn10", "model.network.width=0.25"), EMOTIONS, data)
+    assert not caplog.records
+
+
 def test_a_run_starts_from_a_file_and_says_so(tiny_sweep: Sweep, tiny_folder: Path, no_dashboard: None) -> None:
     file = Path("handed.safetensors")
     save_weights(halved(open_run(run_of(tiny_sweep, "cnn10"))), file, {})

@@ -39,12 +39,12 @@ def test_preprocessing_is_saved_with_the_weights() -> None:
     assert set(model.state_dict()) == {"preprocess.mean", "preprocess.std"}
 
 
-@pytest.mark.parametrize("other", [(64, 0.5, 0.25), (48, 0.4, 0.25), (48, 0.5, 0.3)])
-def test_layers_that_do_something_else_do_not_agree(other: tuple[int, float, float]) -> None:
-    size, mean, std = other
+def test_layers_normalise_alike_at_any_size_but_not_with_other_statistics() -> None:
     layer = Preprocess(48, 1, [0.5], [0.25])
-    assert layer.agrees(Preprocess(48, 1, [0.5], [0.2501]))
-    assert not layer.agrees(Preprocess(size, 1, [mean], [std]))
+    assert layer.normalises_like(Preprocess(64, 1, [0.5], [0.2501]))
+    assert not layer.normalises_like(Preprocess(48, 1, [0.4], [0.25]))
+    assert not layer.normalises_like(Preprocess(48, 1, [0.5], [0.3]))
+    assert not layer.normalises_like(Preprocess(48, 3, [0.5] * 3, [0.25] * 3))
 
 
 def test_a_reduced_picture_is_smoothed_first() -> None:
