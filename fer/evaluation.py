@@ -145,7 +145,7 @@ class Evaluator:
         if len(results) < 2:
             raise FerError("ensemble: a mean needs two runs or more; name their common folder with run=…")
         first = results[0]
-        if len({(result.classes, _identity(result.faces)) for result in results}) > 1:
+        if len({(result.classes, identity(result.faces)) for result in results}) > 1:
             raise FerError(
                 "ensemble: the runs differ in their classes, or in the pictures that they hold out (data.split_seed); "
                 "average runs that are scored on the same"
@@ -254,7 +254,7 @@ def _built_on(record: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _identity(faces: Faces) -> str:
+def identity(faces: Faces) -> str:
     """Return a digest of the pictures' origins, labels and order, but not of their size or targets."""
     content = hashlib.blake2b("\n".join(faces.origins).encode(), digest_size=16)
     content.update(faces.labels.tobytes())

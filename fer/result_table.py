@@ -4,15 +4,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
+import torch
 from rich.markup import escape
 from rich.table import Table
 
 from fer.cross import CrossResult
 from fer.data.faces import Split
 from fer.errors import FerError
-from fer.evaluation import Result
+from fer.evaluation import Result, identity
 from fer.files import markdown_table, write_whole
-from fer.scores import Scores
+from fer.scores import Scores, difference
 
 _SHARES = {"balanced": "balanced_accuracy", "macro F1": "macro_f1", "top-2": "top2"}
 
@@ -21,6 +22,9 @@ _WORDS = 2
 """How many of the columns, from the left, hold words; the others hold numbers."""
 _IN_A_TERMINAL = ("model", "views", "pictures", "accuracy", "macro F1")  # fit 80 characters; the file holds everything
 _CROSS = ("model", "data", "views", "pictures", "left out", "accuracy")
+_DIFFERENCES = """Differences in accuracy, in points: the row's minus the column's, for the pictures as they are, over
+the whole split, with 95 % intervals from resamples of the pictures that both have scored. Bold where the interval
+leaves out 0; so does one in twenty between equally good networks. Other seeds may differ by more."""
 _NOTE = "unseen: without the pictures that are also in training, pixel by pixel"
 
 
@@ -84,13 +88,34 @@ def write_results(folder: Path, split: Split, results: Sequence[Result], seeds: 
     path = folder / f"evaluation-{split}.md"
     cells = [row for result in results for row in _rows(result)]
     cells += [row for name, of_seeds in seeds.items() for row in seed_rows(name, of_seeds)]
+    table, differences = markdown_table(_COLUMNS, cells, _WORDS), _differences(results)
     try:
-        write_whole(
-            path, f"{_title(split).capitalize()}.\n\n{markdown_table(_COLUMNS, cells, _WORDS)}\n({_note(seeds)})\n"
-        )
+        write_whole(path, "\n".join((f"{_title(split).capitalize()}.\n", table, f"({_note(seeds)})\n", *differences)))
     except OSError as error:
         raise FerError(f"'{path}' cannot be written ({error.strerror}); the runs' own reports are written") from error
     return path
+
+
+def _differences(results: Sequence[Result]) -> list[str]:
+    """Return a table of how much more accurate each run is than each after it; none if no two scored the same."""
+    first, rest = results[:-1], results[1:]
+    rows = [
+        [one.name, *(_difference(one, other) if at <= place else "" for place, other in enumerate(rest))]
+        for at, one in enumerate(first)
+    ]
+    if not any(cell for _, *cells in rows for cell in cells):
+        return []
+    return [f"{_DIFFERENCES}\n", markdown_table(["", *(other.name for other in rest)], rows)]
+
+
+def _difference(one: Result, other: Result) -> str:
+    """Return how many points of accuracy one run has more than another; nothing if they scored other pictures."""
+    if one.classes != other.classes or identity(one.faces) != identity(other.faces):
+        return ""
+    labels = torch.from_numpy(one.faces.labels)
+    gap, low, high = (100 * share for share in difference(one.logits["plain"], other.logits["plain"], labels))
+    told = f"{gap:+.2f} [{low:+.2f}, {high:+.2f}]"
+    return f"**{told}**" if low > 0 or high < 0 else told
 
 
 def results_table(split: Split, results: list[Result], seeds: Mapping[str, Sequence[Result]]) -> Table:

@@ -18,8 +18,11 @@ METRICS: tuple[str, ...] = ("loss", "accuracy", "balanced_accuracy", "macro_f1",
 INTERVALS = tuple(name for name in METRICS if name != "ece")
 """Those with an interval. Resampling adds noise to the bins of the calibration error, and so, on average, raises it."""
 
-RESAMPLES = 1000
-"""Number of resamples of the pictures for each interval."""
+RESAMPLES = 10_000
+"""Number of resamples of the pictures for each interval: the ends of FER2013's vary by 0.02 points then."""
+
+_AT_ONCE = 100_000
+"""Pictures drawn at once for resamples: their indices fit into a processor's caches."""
 
 BINS = 15
 """Bins of confidence, as many as Guo et al. (2017) use."""
@@ -125,7 +128,7 @@ def score(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> Scores:
     if logits.ndim != 2 or logits.shape != (len(labels), len(classes)):
         raise ValueError(f"logits {tuple(logits.shape)} fit neither {len(labels)} labels nor {len(classes)} classes")
     outcomes = _outcomes(logits, labels)
-    sums = _sums(outcomes, len(classes), np.ones(len(labels), np.int64))
+    sums = _sums(outcomes, len(classes), np.arange(len(labels))[None])[0]
     figures = _figures(sums, len(classes))
     confusion = sums[3:].reshape(len(classes), len(classes)).astype(np.int64)
     resampled = _figures(_resample(outcomes, len(classes)), len(classes))
@@ -141,6 +144,30 @@ def score(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> Scores:
         count=len(labels),
         intervals=intervals,
     )
+
+
+def difference(first: Tensor, second: Tensor, labels: Tensor) -> tuple[float, float, float]:
+    """Return how much more accurate the first of two networks is on the same pictures, with its 95 % interval.
+
+    What is resampled are pictures, each with what both networks make of it. Networks are often right on the same
+    pictures, so this interval is narrower than those of their accuracies would suggest.
+
+    Args:
+        first: Logits of the one, floating point, (N, C).
+        second: Logits of the other.
+        labels: int64, (N,), true classes.
+
+    Returns:
+        The difference, and the low and the high end of the interval, as shares.
+    """
+    right = [_outcomes(logits, labels).correct for logits in (first, second)]
+    gaps = right[0] - right[1]
+    count = len(gaps)
+    shares = [(gaps == sign).mean() for sign in (1, -1, 0)]
+    # how often a resample holds pictures of each kind, without drawing the pictures
+    better, worse, _ = np.random.default_rng(0).multinomial(count, shares, size=RESAMPLES).T
+    low, high = np.percentile((better - worse) / count, (2.5, 97.5))
+    return float(gaps.mean()), float(low), float(high)
 
 
 def calibration(logits: Tensor, labels: Tensor) -> Calibration:
@@ -182,27 +209,30 @@ def _outcomes(logits: Tensor, labels: Tensor) -> _Outcomes:
     )
 
 
-def _sums(outcomes: _Outcomes, classes: int, weights: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return what every figure with an interval follows from, float64, (3 + C * C,).
+def _sums(outcomes: _Outcomes, classes: int, drawn: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return what every figure with an interval follows from, float64, (R, 3 + C * C).
 
     These are sums over the pictures: of the loss, of correctness, of top-2, and the confusion matrix.
 
     Args:
         outcomes: Of N pictures.
         classes: C.
-        weights: How often each picture counts, (N,).
+        drawn: R resamples, each of them K indices of pictures, (R, K).
     """
-    cells = np.bincount(outcomes.labels * classes + outcomes.predicted, weights, classes * classes)
+    cells = (outcomes.labels * classes + outcomes.predicted)[drawn]
+    cells += classes**2 * np.arange(len(drawn))[:, None]
+    confusion = np.bincount(cells.ravel(), minlength=len(drawn) * classes**2).reshape(len(drawn), -1)
     each = (outcomes.loss, outcomes.correct, outcomes.in_top2)
-    return np.concatenate(([weights @ one for one in each], cells))
+    return np.column_stack([one[drawn].sum(axis=1) for one in each] + [confusion])
 
 
 def _resample(outcomes: _Outcomes, classes: int) -> NDArray[np.float64]:
     """Return the sums of resamples of the pictures with replacement: (RESAMPLES, 3 + C * C)."""
     rng = np.random.default_rng(0)
     count = len(outcomes.labels)
-    draws = (np.bincount(rng.integers(count, size=count), minlength=count) for _ in range(RESAMPLES))
-    return np.stack([_sums(outcomes, classes, weights) for weights in draws])
+    size = max(1, _AT_ONCE // count)
+    sizes = (min(size, RESAMPLES - start) for start in range(0, RESAMPLES, size))
+    return np.concatenate([_sums(outcomes, classes, rng.integers(count, size=(some, count))) for some in sizes])
 
 
 def _figures(sums: NDArray[np.float64], classes: int) -> dict[str, NDArray[np.float64]]:
