@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,10 +14,16 @@ _PLAIN = re.compile(r"[\w/\-\\+.$%*@?|: ]*", re.ASCII)
 
 _PATH = re.compile(
     r"run|resume|pictures|file|folder|logs|data_root|votes|index|data\.(root|cache_dir|exclude|votes|index)|"
-    r"data\.oversample\.folder|model\.(start|weights)|distill\.teacher"
+    r"data\.oversample\.folder|model\.(start|weights)|distill\.teacher|others"
 )
+_LISTS = ("others", "distill.teacher")
 _NUMBER = re.compile(r"[\d_.]+([eE][+-]?\d+)?")
 _HYDRAS_PLACE = re.compile(r"hydra\.(run\.dir|sweep\.dir|sweep\.subdir|job\.chdir)")
+
+
+def without_comment(arguments: Sequence[str]) -> Sequence[str]:
+    """Return the arguments before a lone #, which macOS' zsh and Windows' cmd hand on with the comment behind it."""
+    return arguments[: arguments.index("#")] if "#" in arguments else arguments
 
 
 def readable(argument: str) -> str:
@@ -36,6 +43,10 @@ def readable(argument: str) -> str:
             f"{key}: results do not go where Hydra would put them; leave it out, and name the place with the "
             "command's own key (train.py: logs=path), see --help"
         )
+    if key.lstrip("+") in _LISTS and re.fullmatch(r"\[[^\[\]{}'\"]*\]", value) and "${" not in value:
+        # as part of a list, a path is read as it would be by itself
+        parts = [readable(f"{key}={part.strip()}").partition("=")[2] for part in value[1:-1].split(",")]
+        return f"{key}=[{','.join(parts)}]"
     home = value.startswith("~/")
     if home:
         try:
@@ -47,7 +58,7 @@ def readable(argument: str) -> str:
     told = not home and (_is_list(key, value) or "${" in value or re.fullmatch(r"\w+\(.*\)", value))
     escaped = os.name != "nt" and re.search(r"\\[ ()\[\]{}=,]", value)
     number = _PATH.fullmatch(key) and _NUMBER.fullmatch(value)  # a folder such as 2026_01_31 would be read as one
-    unusual = number or value.startswith("\\\\") or not _PLAIN.fullmatch(value)
+    unusual = number or value.startswith("\\\\") or value.endswith("\\") or not _PLAIN.fullmatch(value)
     if not (quotable and unusual) or told or escaped:
         return f"{key}{equals}{value}"
     last = "\\" * (len(value) - len(value.rstrip("\\")))  # before a quote, backslashes must be doubled

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
 
-from fer.arguments import readable
+from fer.arguments import readable, without_comment
 from fer.cluster import settle_rank
 from fer.config import TrainConfig
 from fer.errors import FerError, of_the_disk
@@ -63,7 +63,7 @@ def run(command: Callable[[], Any], schema: type) -> int:
     os.environ.pop(SWEEP, None)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors instead of printing them in many lines
     try:
-        sys.argv[1:] = [readable(argument) for argument in sys.argv[1:]]
+        sys.argv[1:] = [readable(argument) for argument in without_comment(sys.argv[1:])]
         if schema is not TrainConfig and any(map(_asks_for_several, sys.argv[1:])):
             raise FerError("-m: only train.py goes through several settings; start this command once for each")
         with _lazy_help():

@@ -7,10 +7,13 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+
+_WAITS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6) if os.name == "nt" else ()
+"""Seconds between tries to move a file. On Windows, none moves while a virus scanner or a reader has it open."""
 
 _FORGOTTEN = 3600  # seconds; a living writer adds something to a folder's files every few seconds
 
@@ -26,13 +29,26 @@ def write_whole(path: Path, content: str | bytes) -> None:
         draft.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def _persistently(move: Callable[[Path], object], place: Path) -> None:
+    """Move something to a place, again and again where others may keep it busy."""
+    for wait in _WAITS:
+        try:
+            move(place)
+            return
+        except PermissionError:
+            if place.is_dir():  # another process has finished first
+                raise
+            time.sleep(wait)
+    move(place)
+
+
 @contextmanager
 def drafted(path: Path) -> Iterator[Path]:
     """Yield a path beside a file to write to; what is there then replaces the file, unless the writing fails."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield draft
-        draft.replace(path)
+        _persistently(draft.replace, path)
     finally:
         draft.unlink(missing_ok=True)
 
@@ -48,7 +64,7 @@ def drafted_folder(place: Path) -> Iterator[Path]:
         draft.mkdir(parents=True)
         yield draft
         try:
-            draft.rename(place)
+            _persistently(draft.rename, place)
         except OSError:
             if not place.exists():
                 raise

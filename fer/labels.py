@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from unicodedata import normalize
 
 from fer.errors import FerError
 
@@ -55,9 +56,14 @@ AFFECTNET: dict[str, str] = {
 """What the digits mean in AffectNet (Mollahosseini, Hasani and Mahoor, 2017); the last four are none of the seven."""
 
 
+def folded(name: str) -> str:
+    """Return a name as names are compared: in lower case and composed, since a Mac may write ü as u and two dots."""
+    return normalize("NFC", name).strip().lower()
+
+
 def plain_name(name: str) -> str:
     """Return a class's name as it is written here: in lower case, with an emotion's aliases resolved."""
-    key = name.strip().lower()
+    key = folded(name)
     return ALIASES.get(key, key)
 
 

@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fer.config import TrainConfig, checked
 from fer.data.faces import Faces
+from fer.data.trees import is_litter
 from fer.device import hardware
 from fer.errors import FerError, first_line
 from fer.files import write_whole
@@ -196,7 +197,7 @@ def find_runs(folder: Path) -> list[Path]:
     for run in begun:
         if run not in runs:
             log.warning("%s holds no trained network yet and is passed over.", run)
-    runs = runs or sorted(folder.glob("*.safetensors"))
+    runs = runs or sorted(path for path in folder.glob("*.safetensors") if not is_litter(path.name))
     if not runs:
         raise FerError(f"run: '{folder}' holds no run (a folder with config.yaml and best.ckpt) and no weights")
     return runs
@@ -215,7 +216,7 @@ def git_commit() -> str:
 
 def _git(folder: Path, *arguments: str) -> str:
     command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(command, check=True, capture_output=True, encoding="utf-8", errors="replace").stdout.strip()
 
 
 def overrides() -> list[str]:

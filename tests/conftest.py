@@ -118,6 +118,14 @@ def call(script: str, *arguments: str) -> Outcome:
     return Outcome(stop.value.code, out.getvalue(), err.getvalue())
 
 
+def link(path: Path, target: Path | str) -> None:
+    """Make a symbolic link, or skip the test where one may not, as Windows' users usually may not."""
+    try:
+        path.symlink_to(target)
+    except OSError as error:
+        pytest.skip(f"no symbolic links here ({error.strerror})")
+
+
 def refused(outcome: Outcome, *words: str) -> str:
     """Check that a command ended with one sentence that holds these words, and return it."""
     assert outcome.status == 1

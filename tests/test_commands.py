@@ -14,12 +14,12 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from torchvision.models import MobileNet_V2_Weights
 
-from fer.arguments import readable
+from fer.arguments import readable, without_comment
 from fer.callbacks.history import read_rows
 from fer.data.faces import Faces
 from fer.errors import FerError
 from fer.runs import read_metrics, remove_empty
-from tests.conftest import Sweep, call, command, quick, refused, run_of
+from tests.conftest import Sweep, call, command, link, quick, refused, run_of
 
 
 def test_help_shows_the_configuration() -> None:
@@ -91,7 +91,7 @@ def test_the_home_folder_is_found_behind_a_key(
 ) -> None:
     home = Path("home of (me)").resolve()
     home.mkdir()
-    (home / "faces").symlink_to(tiny_folder)
+    link(home / "faces", tiny_folder)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("USERPROFILE", str(home))
     arguments = [text for text in quick(tiny_folder) if not text.startswith("data.root")]
@@ -115,11 +115,30 @@ def test_the_home_folder_is_found_behind_a_key(
         ("run=a 'b' & c\\", "a 'b' & c\\"),
         ("run=#1! <new>", "#1! <new>"),
         ("optim.lr=1e-3", 0.001),
+        ("others=[/home/jürgen/a,/b]", ["/home/jürgen/a", "/b"]),
+        ("others=[/faces (1), /b]", ["/faces (1)", "/b"]),
+        ("others=[]", []),
+        ("distill.teacher=[C:\\a\\,2026_01_31]", ["C:\\a\\", "2026_01_31"]),
+        ("distill.teacher=['é', b]", ["é", "b"]),
     ],
 )
 def test_paths_are_read_as_they_are_written(argument: str, read: object) -> None:
     (override,) = OverridesParser.create().parse_overrides([readable(argument)])
     assert override.value() == read
+
+
+def test_the_home_folder_is_found_in_lists_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(Path.cwd() / "Jörg"))
+    (override,) = OverridesParser.create().parse_overrides([readable("others=[~/a,b]")])
+    assert override.value() == [str(Path.cwd() / "Jörg" / "a"), "b"]
+
+
+def test_a_comment_behind_a_command_is_not_read() -> None:
+    assert without_comment(["run=#1", "#", "a", "run's", "folder"]) == ["run=#1"]
+    assert without_comment(["model=cnn10"]) == ["model=cnn10"]
+    told = call("train.py", "model=cnn10", "--cfg", "job", "#", "it's shown (not trained)")
+    assert told.status == 0, told.err
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from fer.errors import FerError
 from fer.prediction import average, most_at_once, predict
 from fer.prediction_table import write_predictions
 from fer.weights import open_run
-from tests.conftest import ROOT, Sweep, call, refused, run_of
+from tests.conftest import ROOT, Sweep, call, link, refused, run_of
 
 SCRIPT = "fer/predict.py"
 
@@ -68,7 +68,7 @@ def test_every_picture_gets_the_mean_opinion_of_ten_views(pictures: Path, tiny_f
 
 def test_a_broken_link_does_not_keep_the_others(pictures: Path, tiny_sweep: Sweep) -> None:
     (pictures / "notes.txt").unlink()
-    (pictures / "one" / "gone.png").symlink_to("nowhere.png")
+    link(pictures / "one" / "gone.png", "nowhere.png")
     told = call(SCRIPT, f"run={run_of(tiny_sweep, 'cnn10')}", f"pictures={pictures}")
     assert told.status == 1
     assert "one/gone.png is a link to something that does not exist" in told.err
@@ -238,10 +238,10 @@ def test_any_name_of_a_picture_comes_back() -> None:
 
 def test_links_that_lead_nowhere_or_round_in_circles_end_no_prediction(pictures: Path, tiny_sweep: Sweep) -> None:
     (pictures / "notes.txt").unlink()
-    (pictures / "one" / "me.png").symlink_to("me.png")
-    (pictures / "two" / "up").symlink_to("..")
-    (pictures / "two" / "deeper" / "other").symlink_to("../../one")
-    (pictures / "one" / "other").symlink_to("../two/deeper")
+    link(pictures / "one" / "me.png", "me.png")
+    link(pictures / "two" / "up", "..")
+    link(pictures / "two" / "deeper" / "other", "../../one")
+    link(pictures / "one" / "other", "../two/deeper")
     told = call(SCRIPT, f"run={run_of(tiny_sweep, 'cnn10')}", f"pictures={pictures}", "views=plain")
     assert "me.png is a link to something that does not exist" in told.err
     assert len(read(Path("predictions.csv"))) == 24  # each folder, and once through the other's link

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fer.data.faces import SPLITS, Faces
 from fer.data.options import ReadOptions
 from fer.errors import FerError
-from fer.labels import EMOTIONS, emotion_indices, plain_name
+from fer.labels import EMOTIONS, emotion_indices, folded, plain_name
 
 _TYPABLE = re.compile(r"[\w ./+$%*@?|-]+", re.ASCII)  # what Hydra accepts as a key; keys cannot be quoted there
 _NAME = re.compile(r"\w[\w -]{0,49}")  # becomes a folder's name in oversampling
@@ -55,7 +55,7 @@ def map_classes(
     if options.extra_classes == "keep":
         classes = (*EMOTIONS, *extras)
     labels = {name: classes.index(final) if final in classes else None for name, final in names.items()}
-    renamed = [f"{name}→{final}" for name, final in sorted(names.items()) if final in classes and final != name.lower()]
+    renamed = [f"{name}→{final}" for name, final in sorted(names.items()) if final in classes and final != folded(name)]
     notes = [f"Classes: {', '.join(renamed)}."] if renamed else []
     if extras:
         kept = options.extra_classes == "keep"
@@ -124,7 +124,7 @@ def _class_map(plain: Mapping[str, str], options: ReadOptions) -> dict[str, str]
     """Return the class that `class_map` assigns to each name it covers, names being as written in the source."""
     meant: dict[str, str] = {}
     for key, value in options.class_map.items():
-        names = [name for name, known in plain.items() if key.strip().lower() in (name.lower(), known)]
+        names = [name for name, known in plain.items() if folded(key) in (folded(name), known)]
         if not names:
             raise FerError(f"data.class_map: '{key}' is no class of this data; its classes are {', '.join(plain)}")
         if options.extra_classes != "keep":
@@ -134,7 +134,7 @@ def _class_map(plain: Mapping[str, str], options: ReadOptions) -> dict[str, str]
 
 
 def _unknown(name: str, found: Mapping[str, str], names: Mapping[str, str]) -> FerError:
-    other = "" if names[name] == name.lower() else f" ({names[name]})"
+    other = "" if names[name] == folded(name) else f" ({names[name]})"
     return FerError(
         f"{found[name]}{other} is named after no known class; known are {', '.join(EMOTIONS)}; leave it out with "
         f"data.extra_classes=drop, keep it as a class of its own with keep, or say what it means with "

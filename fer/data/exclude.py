@@ -1,6 +1,7 @@
 """Lists of training pictures to leave out: leaks, blanks, and whatever else a user names."""
 
 import csv
+import re
 import shutil
 from collections.abc import Mapping
 from io import StringIO
@@ -43,7 +44,11 @@ def read_exclusions(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
         raise FerError(f"data.exclude: '{path}' cannot be read ({reason})") from error
-    rows = csv.DictReader(StringIO(text), strict=True)  # otherwise a quotation mark swallows what follows it
+    # where the decimal sign is a comma, spreadsheets separate by semicolons
+    separator = ";" if re.match(rf'"?{COLUMN}"?;', text) else ","
+    rows = csv.DictReader(
+        StringIO(text), delimiter=separator, strict=True
+    )  # otherwise a quotation mark swallows what follows it
     try:
         if COLUMN not in (rows.fieldnames or ()):
             raise FerError(

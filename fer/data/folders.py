@@ -10,7 +10,7 @@ from fer.data.listing import Entry, Listing
 from fer.data.options import ReadOptions
 from fer.data.trees import Tree, join
 from fer.errors import FerError
-from fer.labels import AFFECTNET, RAF_DB, emotion_index
+from fer.labels import AFFECTNET, RAF_DB, emotion_index, folded
 
 _FOLDERS: dict[str, Split] = {
     "train": "train",
@@ -54,8 +54,8 @@ def has_class_folders(tree: Tree, at: str, class_map: Collection[str]) -> bool:
         class_map: Names of classes in addition to the known ones.
     """
     names = tree.folders(at)
-    own = {name.strip().lower() for name in class_map}
-    known = [name for name in names if emotion_index(name) is not None or name.strip().lower() in own]
+    own = {folded(name) for name in class_map}
+    known = [name for name in names if emotion_index(name) is not None or folded(name) in own]
     return len(known) > 1 or (len(names) > 1 and _digits(names)[1] != "")
 
 
@@ -169,8 +169,8 @@ def list_class_folders(tree: Tree, at: str, options: ReadOptions) -> Listing:
 def _mapping(found: Mapping[str, str], options: ReadOptions) -> tuple[ClassMapping, str]:
     """Return what the classes are called, and whose digits their names are; '' if they are words."""
     digits, owner = _digits(found)
-    own = {name.strip().lower() for name in options.class_map}
-    return map_classes(found, options, digits), "" if own >= set(found) else owner
+    own = {folded(name) for name in options.class_map}
+    return map_classes(found, options, digits), "" if own >= set(map(folded, found)) else owner
 
 
 def _digits(names: Collection[str]) -> tuple[dict[str, str], str]:

@@ -10,7 +10,10 @@ from fer.errors import FerError
 MAX_PICTURE_BYTES = 64 * 2**20
 """A face is a few kilobytes; a file beyond this is a mistake that would only fill the memory."""
 
-_LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
+_LITTER = {
+    "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information",
+    "__macosx", "icon\r", "lost+found",
+}  # fmt: skip
 
 
 class Tree(Protocol):

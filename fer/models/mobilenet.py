@@ -92,6 +92,26 @@ def _file_state(path: Path) -> dict[str, Tensor]:
         raise WeightsUnavailableError(f"model.weights: '{path}' cannot be read as weights ({reason})") from error
 
 
+def pooled_to(x: Tensor, grid: int) -> Tensor:
+    """Average maps, float (N, C, H, W), to grid × grid, as `adaptive_avg_pool2d` does, on Apple's GPUs too.
+
+    There, PyTorch (2.14) pools only to sizes that divide the maps'; averaging rows and then columns works everywhere.
+    """
+    if x.device.type != "mps" or not (x.shape[-2] % grid or x.shape[-1] % grid):
+        return F.adaptive_avg_pool2d(x, grid)
+    rows, columns = (_windows(size, grid).to(x) for size in x.shape[-2:])
+    return rows @ x @ columns.T
+
+
+def _windows(size: int, grid: int) -> Tensor:
+    """Return what each of `grid` averages takes of `size` values, float (grid, size); neighbours may overlap."""
+    taken = torch.zeros(grid, size)
+    for index in range(grid):
+        start, end = index * size // grid, -(-(index + 1) * size // grid)
+        taken[index, start:end] = 1 / (end - start)
+    return taken
+
+
 class MobileNet(nn.Module):
     """MobileNetV2 features of several depths, pooled, followed by a head with one hidden layer.
 
@@ -248,7 +268,7 @@ class MobileNet(nn.Module):
         for index, block in blocks:
             x = block(x)
             if index in self.grids:
-                tapped.append(F.adaptive_avg_pool2d(x, self.grids[index]).flatten(1))
+                tapped.append(pooled_to(x, self.grids[index]).flatten(1))
         return x, tapped
 
     def classified(self, features: Tensor) -> Tensor:

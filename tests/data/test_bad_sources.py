@@ -13,6 +13,7 @@ from fer.data.cache import load_faces
 from fer.data.options import ReadOptions
 from fer.data.readers import read_faces
 from fer.errors import FerError
+from tests.conftest import link
 from tests.data.layouts import refusal, write_folders
 
 
@@ -55,9 +56,11 @@ def _spoil(name: str, root: Path) -> None:
         with picture.open("wb") as file:
             file.truncate(2**40)
     elif name == "pipe":
+        if not hasattr(os, "mkfifo"):
+            pytest.skip("no pipes in folders here")
         os.mkfifo(sad / "pipe.png")
     else:
-        (sad / "link.png").symlink_to("nowhere.png")
+        link(sad / "link.png", "nowhere.png")
 
 
 @pytest.mark.parametrize(
@@ -99,7 +102,7 @@ def test_a_broken_link_is_left_out_like_what_is_damaged(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["fer2013.csv", "data.zip"])
 def test_a_broken_link_to_all_of_the_data_is_told_of(name: str, tmp_path: Path) -> None:
-    (tmp_path / name).symlink_to("nowhere")
+    link(tmp_path / name, "nowhere")
     with pytest.raises(FerError, match=f"{name} is a link to something that does not exist; remove it"):
         load_faces(tmp_path, tmp_path / "cache")
 

@@ -24,6 +24,8 @@ def test_an_edited_list_is_kept_beside_the_new_one() -> None:
     "content",
     [
         "\ufeffpicture,reason\r\na.png,blank\r\nb.png,\r\n",  # with Excel's mark in front
+        "picture;reason\r\na.png;blank\r\nb.png;\r\n",  # where the decimal sign is a comma
+        '"picture";"reason"\n"a.png";"blank, nearly"\n"b.png";""\n',
         "reason,picture\nblank,a.png \n,b.png\n",
         "picture,reason\na.png,blank\n,no longer\n\nb.png\n",  # one name deleted, one line emptied
         "picture,reason\na.png,blank\n  ,\nb.png,ugly\n",

@@ -1,8 +1,11 @@
 """All layouts give the same faces, and what is found where."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -211,9 +214,28 @@ def test_litter_is_ignored_silently(tmp_path: Path) -> None:
     (tmp_path / ".DS_Store").write_bytes(b"x")
     (tmp_path / "train" / "sad" / "Thumbs.db").write_bytes(b"x")
     (tmp_path / "train" / "sad" / "._Training_1.png").write_bytes(b"x")
+    if os.name != "nt":  # which has no such names
+        (tmp_path / "train" / "happy" / "Icon\r").write_bytes(b"x")
     (tmp_path / "train" / ".ipynb_checkpoints").mkdir()
+    for name in ("$RECYCLE.BIN", "System Volume Information"):
+        (tmp_path / name).mkdir()
+        (tmp_path / "train" / name).mkdir()
 
     assert read_faces(tmp_path).digest() == _expected_digest()
+
+
+@pytest.mark.parametrize(("on_disk", "written"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_names_are_the_same_composed_or_not(tmp_path: Path, on_disk: Literal["NFD"], written: Literal["NFC"]) -> None:
+    write_classes(tmp_path, [normalize(on_disk, name) for name in ("fröhlich", "wütend", "화남")])
+    meant = {"fröhlich": "happy", "wütend": "angry", "화남": "fear"}
+    faces = read_faces(
+        tmp_path, ReadOptions(class_map={normalize(written, key): value for key, value in meant.items()})
+    )
+    assert [name for name, count in zip(faces.classes, faces.counts(), strict=True) if count] == [
+        "angry",
+        "fear",
+        "happy",
+    ]
 
 
 def test_what_lies_beside_the_classes_is_told_of(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from torchvision.models import MobileNet_V2_Weights, MobileNetV2, mobilenet_v2
 
 from fer.config import OptimConfig
 from fer.models.fold import fold
-from fer.models.mobilenet import MobileNet, WeightsUnavailableError, keras_layers
+from fer.models.mobilenet import MobileNet, WeightsUnavailableError, _windows, keras_layers, pooled_to
 from fer.optimizers import grouped
 
 
@@ -195,6 +195,19 @@ def test_the_head_sees_the_mean_over_each_cell_of_each_tap_in_their_order() -> N
     seen = network.pooled(torch.randn(1, 3, 128, 128))
     cells = [nn.functional.adaptive_avg_pool2d(each, grid) for each, grid in zip(maps, (4, 4, 2), strict=True)]
     assert torch.allclose(seen, torch.cat([each.flatten(1) for each in cells], dim=1))
+
+
+def test_maps_are_pooled_in_the_same_way_where_pytorch_cannot() -> None:
+    for size, grid in ((10, 4), (5, 2), (7, 3)):
+        x = torch.randn(2, 3, size, size + 1, requires_grad=True)
+        rows, columns = _windows(size, grid), _windows(size + 1, grid)
+        assert torch.allclose(rows @ x @ columns.T, nn.functional.adaptive_avg_pool2d(x, grid), atol=1e-6)
+
+    class OnAppleGPU(torch.Tensor):
+        device = torch.device("mps")
+
+    x = torch.randn(1, 3, 5, 5)
+    assert torch.allclose(pooled_to(x.as_subclass(OnAppleGPU), 2), pooled_to(x, 2), atol=1e-6)
 
 
 def test_the_weights_of_imagenet_are_the_first_version(monkeypatch: pytest.MonkeyPatch) -> None:
