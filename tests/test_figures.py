@@ -1,5 +1,6 @@
 import gc
 import io
+import warnings
 import weakref
 from collections.abc import Iterable
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from matplotlib import pyplot
+from matplotlib import pyplot, rcParams
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
@@ -83,6 +84,16 @@ def test_confusion_matrix_names_counts_and_shares() -> None:
     assert texts(figure)[12:] == 3 * ["–", "0"]  # there is no picture of the last class
     colours = axes.images[0].get_array()
     assert colours is not None and colours[0].tolist() == [0.75, 0.25, 0.0]
+
+
+def test_names_in_other_scripts_are_drawn_where_a_font_has_them() -> None:
+    fonts = rcParams["font.family"]
+    if fonts == ["sans-serif"]:
+        pytest.skip("no font for Chinese, Japanese or Korean here")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib warns of every letter that it lacks
+        figure = figures.confusion_matrix(np.eye(3, dtype=np.int64), ("angry", "开心", "화남"))
+        assert figures.png_bytes(figure)
 
 
 def test_face_grid_has_a_place_per_face() -> None:

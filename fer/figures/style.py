@@ -4,9 +4,11 @@ import io
 from typing import Any, Literal
 
 import numpy as np
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import get_font_names
 from numpy.typing import NDArray
 
 INK = "#1f2933"
@@ -24,6 +26,17 @@ CLASS_COLOURS: tuple[str, ...] = (
 
 LINES: tuple[str, ...] = ("-", "--", ":")
 """Of the classes beyond the palette: with them, 24 look different."""
+
+_FURTHER_FONTS = (
+    "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans CJK KR", "WenQuanYi Zen Hei", "Microsoft YaHei", "Yu Gothic",
+    "Malgun Gothic", "PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo",
+)  # fmt: skip
+"""Of Linux, Windows and macOS, for names of classes in Chinese, Japanese and Korean, which matplotlib's own lacks."""
+
+rcParams["font.family"] = [
+    *rcParams["font.family"],
+    *sorted({*_FURTHER_FONTS} & {*get_font_names()}, key=_FURTHER_FONTS.index),
+]
 
 TITLE, TEXT, SMALL = 11.0, 9.0, 8.0
 """Type sizes in points."""
