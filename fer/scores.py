@@ -22,7 +22,7 @@ RESAMPLES = 10_000
 """Number of resamples of the pictures for each interval: the ends of FER2013's vary by 0.02 points then."""
 
 _AT_ONCE = 100_000
-"""Pictures drawn at once for resamples: their indices fit into a processor's caches."""
+"""Pictures drawn at once for resamples, or cells of confusion matrices: they fit into a processor's caches."""
 
 BINS = 15
 """Bins of confidence, as many as Guo et al. (2017) use."""
@@ -230,7 +230,7 @@ def _resample(outcomes: _Outcomes, classes: int) -> NDArray[np.float64]:
     """Return the sums of resamples of the pictures with replacement: (RESAMPLES, 3 + C * C)."""
     rng = np.random.default_rng(0)
     count = len(outcomes.labels)
-    size = max(1, _AT_ONCE // count)
+    size = max(1, _AT_ONCE // max(count, classes**2))
     sizes = (min(size, RESAMPLES - start) for start in range(0, RESAMPLES, size))
     return np.concatenate([_sums(outcomes, classes, rng.integers(count, size=(some, count))) for some in sizes])
 

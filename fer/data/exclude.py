@@ -46,9 +46,8 @@ def read_exclusions(path: Path) -> list[str]:
         raise FerError(f"data.exclude: '{path}' cannot be read ({reason})") from error
     # where the decimal sign is a comma, spreadsheets separate by semicolons
     separator = ";" if re.match(rf'"?{COLUMN}"?;', text) else ","
-    rows = csv.DictReader(
-        StringIO(text), delimiter=separator, strict=True
-    )  # otherwise a quotation mark swallows what follows it
+    # unless it is strict, a quotation mark swallows what follows it
+    rows = csv.DictReader(StringIO(text), delimiter=separator, strict=True)
     try:
         if COLUMN not in (rows.fieldnames or ()):
             raise FerError(
