@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -21,7 +20,7 @@ from fer.data.sources import read_source
 from fer.errors import FerError
 from fer.evaluation import Evaluator, Result
 from fer.prediction import ten_views
-from fer.result_table import results_table, seed_rows, write_results
+from fer.result_table import results_table, seed_rows
 from fer.runs import read_config, read_metrics
 from fer.weights import open_run
 from tests.conftest import Sweep, call, command, link, quick, refused, run_of
@@ -69,19 +68,6 @@ def test_a_sweep_gives_one_table_and_a_report_for_each_run(evaluated: Sweep) -> 
         shown = f"{100 * scores['accuracy']:.2f} [{100 * low:.2f}, {100 * high:.2f}]"
         assert shown in evaluated.told.out
         assert f"| {run_of(evaluated, model).name} | plain | 48 | {shown} |" in table
-
-
-def test_runs_that_scored_other_pictures_are_not_compared(tiny_sweep: Sweep) -> None:
-    one, other = (open_scores(tiny_sweep, model) for model in ("cnn10", "cnn12"))
-    apart = other._replace(faces=replace(other.faces, origins=other.faces.origins[::-1]))
-    table = write_results(Path(), "test", [one, other, apart], {}).read_text()
-    (row,) = (
-        line
-        for line in table.splitlines()
-        if line.startswith(f"| {one.name} |") and "plain" not in line and "flip" not in line and "ten" not in line
-    )
-    assert "[" in row.split("|")[2] and row.split("|")[3].strip() == ""
-    assert "Differences" not in write_results(Path(), "test", [one, apart], {}).read_text()
 
 
 def test_seeds_of_one_configuration_stand_in_the_table_as_mean_and_deviation(evaluated: Sweep) -> None:

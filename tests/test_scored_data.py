@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from fer.data.faces import Faces
 from fer.errors import FerError
 from fer.evaluation import Evaluator
+from fer.result_table import write_results
 from fer.runs import read_config, read_metrics, write_json
 from fer.weights import halved, open_run, save_weights
 from tests.conftest import Sweep, run_of
@@ -107,3 +108,16 @@ def test_a_file_of_weights_asks_where_its_data_lie(tiny_sweep: Sweep) -> None:
     save_weights(run._replace(config=config), Path("handed.safetensors"), {})
     with pytest.raises(FerError, match=r"data set of the run was not found \(the run does not say where it lies\)"):
         Evaluator("test", "cpu").score(open_run(Path("handed.safetensors")))
+
+
+def test_runs_that_scored_other_pictures_are_not_compared(tiny_sweep: Sweep) -> None:
+    one, other = (Evaluator("test", "cpu").score(open_run(run_of(tiny_sweep, model))) for model in ("cnn10", "cnn12"))
+    apart = other._replace(faces=replace(other.faces, origins=other.faces.origins[::-1]))
+    table = write_results(Path(), "test", [one, other, apart], {}).read_text()
+    (row,) = (
+        line
+        for line in table.splitlines()
+        if line.startswith(f"| {one.name} |") and "plain" not in line and "flip" not in line and "ten" not in line
+    )
+    assert "[" in row.split("|")[2] and row.split("|")[3].strip() == ""
+    assert "Differences" not in write_results(Path(), "test", [one, apart], {}).read_text()
