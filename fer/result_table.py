@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.markup import escape
 from rich.table import Table
 
@@ -13,7 +15,7 @@ from fer.data.faces import Split
 from fer.errors import FerError
 from fer.evaluation import Result, identity
 from fer.files import markdown_table, write_whole
-from fer.scores import Scores, difference
+from fer.scores import Scores, correct, difference
 
 _SHARES = {"balanced": "balanced_accuracy", "macro F1": "macro_f1", "top-2": "top2"}
 
@@ -98,22 +100,26 @@ def write_results(folder: Path, split: Split, results: Sequence[Result], seeds: 
 
 def _differences(results: Sequence[Result]) -> list[str]:
     """Return a table of how much more accurate each run is than each after it; none if no two scored the same."""
-    first, rest = results[:-1], results[1:]
+    pictures = [(result.classes, identity(result.faces)) for result in results]
+    right = [correct(result.logits["plain"], torch.from_numpy(result.faces.labels)) for result in results]
+    places = range(len(results))
     rows = [
-        [one.name, *(_difference(one, other) if at <= place else "" for place, other in enumerate(rest))]
-        for at, one in enumerate(first)
+        [
+            _difference(right[one], right[other]) if one < other and pictures[one] == pictures[other] else ""
+            for other in places[1:]
+        ]
+        for one in places[:-1]
     ]
-    if not any(cell for _, *cells in rows for cell in cells):
+    if not any(map(any, rows)):
         return []
-    return [f"{_DIFFERENCES}\n", markdown_table(["", *(other.name for other in rest)], rows)]
+    names = [result.name for result in results]
+    table = markdown_table(["", *names[1:]], [[name, *cells] for name, cells in zip(names, rows, strict=False)])
+    return [f"{_DIFFERENCES}\n", table]
 
 
-def _difference(one: Result, other: Result) -> str:
-    """Return how many points of accuracy one run has more than another; nothing if they scored other pictures."""
-    if one.classes != other.classes or identity(one.faces) != identity(other.faces):
-        return ""
-    labels = torch.from_numpy(one.faces.labels)
-    gap, low, high = (100 * share for share in difference(one.logits["plain"], other.logits["plain"], labels))
+def _difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> str:
+    """Return how many points of accuracy one run has more than another."""
+    gap, low, high = (100 * share for share in difference(one, other))
     told = f"{gap:+.2f} [{low:+.2f}, {high:+.2f}]"
     return f"**{told}**" if low > 0 or high < 0 else told
 

@@ -146,22 +146,30 @@ def score(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> Scores:
     )
 
 
-def difference(first: Tensor, second: Tensor, labels: Tensor) -> tuple[float, float, float]:
+def correct(logits: Tensor, labels: Tensor) -> NDArray[np.float64]:
+    """Return 1 for each picture whose largest logit is the true class, and 0 for the others, (N,).
+
+    Args:
+        logits: Floating point, (N, C).
+        labels: int64, (N,), true classes.
+    """
+    return _outcomes(logits, labels).correct
+
+
+def difference(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float, float]:
     """Return how much more accurate the first of two networks is on the same pictures, with its 95 % interval.
 
     What is resampled are pictures, each with what both networks make of it. Networks are often right on the same
     pictures, so this interval is narrower than those of their accuracies would suggest.
 
     Args:
-        first: Logits of the one, floating point, (N, C).
-        second: Logits of the other.
-        labels: int64, (N,), true classes.
+        first: For each picture whether the one is right, from `correct`.
+        second: The same of the other.
 
     Returns:
         The difference, and the low and the high end of the interval, as shares.
     """
-    right = [_outcomes(logits, labels).correct for logits in (first, second)]
-    gaps = right[0] - right[1]
+    gaps = first - second
     count = len(gaps)
     shares = [(gaps == sign).mean() for sign in (1, -1, 0)]
     # how often a resample holds pictures of each kind, without drawing the pictures

@@ -11,7 +11,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from fer.errors import FerError
 from fer.labels import EMOTIONS
-from fer.scores import METRICS, calibration, difference, score
+from fer.scores import METRICS, calibration, correct, difference, score
 
 ABC = ("a", "b", "c")
 
@@ -116,16 +116,17 @@ def test_two_networks_are_compared_on_the_same_pictures() -> None:
     one, labels = made_up(2000)
     other = one.clone()
     other[:100] = made_up(100)[0].roll(1, dims=0)
-    gap, low, high = difference(one, other, labels)
-    right = [(logits.argmax(dim=1) == labels).double() for logits in (one, other)]
-    gaps = right[0] - right[1]
+    first, second = correct(one, labels), correct(other, labels)
+    assert first.tolist() == (one.argmax(dim=1) == labels).double().tolist()
+    gap, low, high = difference(first, second)
+    gaps = first - second
     assert gap == pytest.approx(float(gaps.mean()))
     deviation = float(gaps.std()) / math.sqrt(2000)
     assert (low, high) == pytest.approx((gap - 1.96 * deviation, gap + 1.96 * deviation), abs=0.2 * deviation)
     alone = score(one, labels, EMOTIONS).intervals["accuracy"]
     assert high - low < 0.5 * (alone[1] - alone[0])  # they agree on most pictures
-    assert difference(other, one, labels) == pytest.approx((-gap, -high, -low), abs=0.1 * deviation)
-    assert difference(one, one, labels) == (0, 0, 0)
+    assert difference(second, first) == pytest.approx((-gap, -high, -low), abs=0.1 * deviation)
+    assert difference(first, first) == (0, 0, 0)
 
 
 def test_the_same_predictions_have_the_same_intervals() -> None:

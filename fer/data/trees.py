@@ -14,6 +14,7 @@ _LITTER = {
     "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information",
     "__macosx", "icon\r", "lost+found",
 }  # fmt: skip
+"""What operating systems leave in folders and on disks."""
 
 
 class Tree(Protocol):

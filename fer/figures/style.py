@@ -33,10 +33,8 @@ _FURTHER_FONTS = (
 )  # fmt: skip
 """Of Linux, Windows and macOS, for names of classes in Chinese, Japanese and Korean, which matplotlib's own lacks."""
 
-rcParams["font.family"] = [
-    *rcParams["font.family"],
-    *sorted({*_FURTHER_FONTS} & {*get_font_names()}, key=_FURTHER_FONTS.index),
-]
+# a text takes its fonts from here as it is made; those that are not installed would be warned of
+rcParams["font.family"] = [*rcParams["font.family"], *filter({*get_font_names()}.__contains__, _FURTHER_FONTS)]
 
 TITLE, TEXT, SMALL = 11.0, 9.0, 8.0
 """Type sizes in points."""
