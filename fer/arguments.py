@@ -16,7 +16,7 @@ _PATH = re.compile(
     r"run|resume|pictures|file|folder|logs|data_root|votes|index|data\.(root|cache_dir|exclude|votes|index)|"
     r"data\.oversample\.folder|model\.(start|weights)|distill\.teacher|others"
 )
-_LISTS = ("others", "distill.teacher")
+_LISTS = ("run", "others", "distill.teacher")
 _NUMBER = re.compile(r"[\d_.]+([eE][+-]?\d+)?")
 _HYDRAS_PLACE = re.compile(r"hydra\.(run\.dir|sweep\.dir|sweep\.subdir|job\.chdir)")
 

@@ -158,7 +158,7 @@ class TrainConfig:
 class EvaluateConfig:
     """Everything `evaluate.py` takes."""
 
-    run: str = "???"
+    run: Any = "???"  # a path or several
     split: str = "test"
     ensemble: bool = False
     data: DataConfig | None = None
@@ -182,7 +182,7 @@ class ExportConfig:
 class PredictConfig:
     """Everything `python -m fer.predict` takes."""
 
-    run: str = "???"
+    run: Any = "???"  # a path or several
     pictures: str = "???"
     file: str = "???"
     views: str = "ten"

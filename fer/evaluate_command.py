@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 
 from omegaconf import DictConfig
 
+from fer.chosen import Chosen, chosen
 from fer.commands import reporting
 from fer.compared import over_seeds
 from fer.config import DataConfig, EvaluateConfig, checked, choose
@@ -16,7 +17,7 @@ from fer.data.faces import SPLITS, Split
 from fer.errors import FerError
 from fer.evaluation import Evaluator, Result
 from fer.result_table import cross_table, results_table, write_results
-from fer.runs import find_runs, overrides
+from fer.runs import overrides
 from fer.terminal import console, say
 from fer.weights import open_run
 
@@ -27,37 +28,27 @@ Scored = TypeVar("Scored", Result, CrossResult)
 
 @reporting()
 def evaluate(plain: DictConfig) -> None:
-    """Evaluate one run or all runs below a folder; a run that fails is reported, and the others go on."""
+    """Evaluate one run or several; a run that fails is reported, and the others go on."""
     config = checked(plain, EvaluateConfig)
     if config.data is not None or config.others:
         _evaluate_elsewhere(config)
         return
     split = cast(Split, choose(config.split, SPLITS, "split"))
-    folders = find_runs(Path(config.run))
+    runs = chosen(config.run)
     evaluator = Evaluator(split, config.accelerator, config.data_root, config.faces)
-    # runs of a sweep may differ only in their seed, which the names of their folders show
-    several = len(folders) > 1
-    results = _each(folders, lambda run: evaluator.evaluate(run, _name(run, Path(config.run)) if several else None))
-    # results of files of weights are not put among those files
-    shared = _for_weights(Path(config.run)) if folders[0].is_file() else Path(config.run)
+    results = _each(runs, evaluator.evaluate)
     if config.ensemble:
         with reporting():
-            if len(results) < len(folders):
+            if len(results) < len(runs.paths):
                 raise FerError("ensemble: not all the runs could be scored, so there is no mean of them")
-            results.append(evaluator.average(results, shared))
-    seeds = _over_seeds(folders, Path(config.run), results) if several and not folders[0].is_file() else {}
+            results.append(evaluator.average(results, runs.together))
+    seeds = _over_seeds(runs, results)
     if results:
         console.print(results_table(split, results, seeds))
     for result in results:
         say(f"{result.name}: {result.report}")
-    if several and results:
-        say(f"all of them: {write_results(shared, split, results, seeds)}")
-
-
-def _for_weights(folder: Path) -> Path:
-    """Return where the results over a folder's files of weights go, named after the folder."""
-    name = folder.resolve().name
-    return Path("logs/weights") if name in ("weights", "") else Path("logs/weights", name)
+    if len(runs.paths) > 1 and results:
+        say(f"all of them: {write_results(runs.together, split, results, seeds)}")
 
 
 def _evaluate_elsewhere(config: EvaluateConfig) -> None:
@@ -72,7 +63,7 @@ def _evaluate_elsewhere(config: EvaluateConfig) -> None:
         if key == "data.size" or key.startswith(FOR_TRAINING):
             raise FerError(f"{key}: an evaluation reads pictures as the run's own network expects them; leave it out")
     split: Any = choose(config.split, (*SPLITS, "all"), "split")
-    folders = find_runs(Path(config.run))
+    runs = chosen(config.run)
     sets = [] if config.data is None else [config.data]
     # classes that the run does not know are left out and counted when it is scored
     lenient = replace(DataConfig(), name="folder", extra_classes="keep", on_error="skip")
@@ -81,7 +72,7 @@ def _evaluate_elsewhere(config: EvaluateConfig) -> None:
     results: list[CrossResult] = []
     for name, data in zip(_names(sets), sets, strict=True):
         evaluator = CrossEvaluator(name, data, split, config.accelerator, config.faces)
-        results += _each(folders, partial(_score_elsewhere, evaluator, Path(config.run) if len(folders) > 1 else None))
+        results += _each(runs, partial(_score_elsewhere, evaluator))
     if results:
         console.print(cross_table(split, results))
     for result in results:
@@ -93,29 +84,24 @@ def _resolved(root: str | None) -> str | None:
     return str(Path(root).expanduser().resolve()) if root and Path(root).expanduser().exists() else root
 
 
-def _score_elsewhere(evaluator: CrossEvaluator, top: Path | None, folder: Path) -> CrossResult:
-    run = open_run(folder)
-    return evaluator.evaluate(run, run.trained.name if top is None else _name(folder, top))
+def _score_elsewhere(evaluator: CrossEvaluator, path: Path, name: str | None) -> CrossResult:
+    run = open_run(path)
+    return evaluator.evaluate(run, name or run.trained.name)
 
 
-def _name(run: Path, top: Path) -> str:
-    """Return what tells a run from the others below a folder: its path from there."""
-    return run.stem if run.is_file() else run.relative_to(top).as_posix()
-
-
-def _over_seeds(folders: list[Path], top: Path, results: list[Result]) -> dict[str, list[Result]]:
+def _over_seeds(runs: Chosen, results: list[Result]) -> dict[str, list[Result]]:
     """Return the results of runs that differ in their seed alone, where two or more could be scored."""
     scored = {result.name: result for result in results}
-    known = [folder for folder in folders if _name(folder, top) in scored]
-    return {name: [scored[_name(run, top)] for run in runs] for name, runs in over_seeds(known).items()}
+    known = {path: scored[name] for path, name in zip(runs.paths, runs.names, strict=True) if name in scored}
+    return {name: [known[path] for path in paths] for name, paths in over_seeds(list(known)).items()}
 
 
-def _each(folders: list[Path], score: Callable[[Path], Scored]) -> list[Scored]:
+def _each(runs: Chosen, score: Callable[[Path, str | None], Scored]) -> list[Scored]:
     """Score runs; one that fails is reported, and the others go on."""
     scored = []
-    for folder in folders:
+    for path, name in zip(runs.paths, runs.names, strict=True):
         with reporting():
-            scored.append(score(folder))
+            scored.append(score(path, name))
     return scored
 
 

@@ -76,10 +76,10 @@ def _spread(values: Sequence[float], digits: int) -> str:
 
 
 def write_results(folder: Path, split: Split, results: Sequence[Result], seeds: Mapping[str, Sequence[Result]]) -> Path:
-    """Write `evaluation-<split>.md` into a sweep's folder and return its path.
+    """Write `evaluation-<split>.md` for several runs and return its path.
 
     Args:
-        folder: The sweep's.
+        folder: Where to; a sweep's, or one that is made.
         split: What was scored.
         results: Each run's scores.
         seeds: Runs among them that differ in their seed alone, under the name of each such group.
@@ -92,6 +92,7 @@ def write_results(folder: Path, split: Split, results: Sequence[Result], seeds: 
     cells += [row for name, of_seeds in seeds.items() for row in seed_rows(name, of_seeds)]
     table, differences = markdown_table(_COLUMNS, cells, _WORDS), _differences(results)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         write_whole(path, "\n".join((f"{_title(split).capitalize()}.\n", table, f"({_note(seeds)})\n", *differences)))
     except OSError as error:
         raise FerError(f"'{path}' cannot be written ({error.strerror}); the runs' own reports are written") from error

@@ -1,7 +1,6 @@
 """The folder of a run: its configuration, its record, and its results."""
 
 import json
-import logging
 import os
 import platform
 import subprocess
@@ -21,12 +20,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fer.config import TrainConfig, checked
 from fer.data.faces import Faces
-from fer.data.trees import is_litter
 from fer.device import hardware
 from fer.errors import FerError, first_line
 from fer.files import write_whole
-
-log = logging.getLogger(__name__)
 
 PACKAGES = (
     "fer-lightning",
@@ -175,32 +171,6 @@ def check_data(run: Path, record: Mapping[str, Any], digest: str, faces: Faces) 
             "data_root=path; data=folder data.root=path scores the run on other data. If nothing "
             "has changed, an older version drew other splits: train anew, or use the commit in its environment.json"
         )
-
-
-def find_runs(folder: Path) -> list[Path]:
-    """Return the folders of the runs in `folder`, or `folder` itself where it is one or a file of weights.
-
-    For a folder that holds files of weights but no runs, return those files. Runs that have no network yet, because
-    they have only just begun or were stopped before their first epoch was done, are passed over.
-
-    Raises:
-        FerError: If there are none.
-    """
-    if folder.suffix == ".safetensors" and folder.is_file():
-        return [folder]
-    if not folder.is_dir():
-        raise FerError(f"run: there is no folder '{folder}'")
-    if (folder / "config.yaml").is_file():
-        return [folder]
-    begun = sorted(path.parent for path in folder.glob("**/config.yaml"))
-    runs = [run for run in begun if (run / "best.ckpt").is_file() or read_metrics(run)]  # or failed, which is told
-    for run in begun:
-        if run not in runs:
-            log.warning("%s holds no trained network yet and is passed over.", run)
-    runs = runs or sorted(path for path in folder.glob("*.safetensors") if not is_litter(path.name))
-    if not runs:
-        raise FerError(f"run: '{folder}' holds no run (a folder with config.yaml and best.ckpt) and no weights")
-    return runs
 
 
 def git_commit() -> str:

@@ -222,11 +222,11 @@ def test_what_a_network_gives_no_numbers_for_is_left_out(
     run = open_run(run_of(tiny_sweep, "cnn10"))
     own = run._replace(trained=run.trained._replace(model=Normalising()))  # type: ignore[arg-type]
     monkeypatch.setattr("fer.predict_command.open_run", lambda path: own)
-    told = call(SCRIPT, "run=x", f"pictures={pictures}", "file=table.csv", "views=plain")
+    told = call(SCRIPT, f"run={run.folder}", f"pictures={pictures}", "file=table.csv", "views=plain")
     assert told.status == 1
     assert "flat.png: the network gives no numbers for it" in told.err
     assert sorted(Path(row["picture"]).name for row in read(Path("table.csv"))) == [f"{at:02}.png" for at in range(12)]
-    told = call(SCRIPT, "run=x", f"pictures={flat}", "file=other.csv", "views=plain")
+    told = call(SCRIPT, f"run={run.folder}", f"pictures={flat}", "file=other.csv", "views=plain")
     refused(told, "gives no numbers, for any picture")
 
 
