@@ -78,7 +78,7 @@ class Experiment:
         self.folder = folder
         self.resume = resume
         if config.trainer.max_epochs == "auto":
-            config.trainer.max_epochs = 10 if data.source == "sample" else 30
+            config.trainer.max_epochs = 10 if data.source == "sample" else 20
         L.seed_everything(config.seed, verbose=False)
         data.setup()
         self.history = History(folder / "metrics.csv")

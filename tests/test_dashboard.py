@@ -141,11 +141,11 @@ def test_hparams_carry_the_final_figures(events: EventAccumulator, run: Path) ->
     )
     hparams = start.session_start_info.hparams
     assert hparams["model"].string_value == "cnn10"
-    assert hparams["optim.lr"].number_value == pytest.approx(0.1)
+    assert hparams["optim.lr"].number_value == pytest.approx(0.03)
     final = {tag for tag in events.Tags()["scalars"] if tag.startswith("final/")}
     assert {"final/train_acc", "final/val_acc", "final/test_acc", "final/val_loss"} <= final
     kept = yaml.safe_load((run / "hparams.yaml").read_text())
-    assert (kept["model"], kept["optim.lr"]) == ("cnn10", 0.1)
+    assert (kept["model"], kept["optim.lr"]) == ("cnn10", 0.03)
 
 
 def test_hparams_hold_what_the_command_line_told() -> None:

@@ -31,6 +31,14 @@ def test_an_experiment_can_be_built(name: str, model: str) -> None:
     assert config.data.name in ("fer2013", "ferplus")
 
 
+def test_recipes_keep_the_optimisers_that_they_were_measured_with() -> None:
+    settings = {"muon": (0.1, "linear"), "sgd": (5e-4, "cosine"), "adamw": (0.05, "cosine")}
+    for name, model in [(recipe, one) for recipe in NAMES for one in models_of(recipe)]:
+        optim = composed(f"experiment={name}", f"model={model}").optim
+        expected = "adamw" if model.startswith("mnv2") else "muon" if name in ("fast", "short_cpu") else "sgd"
+        assert (optim.optimizer, optim.weight_decay, optim.schedule) == (expected, *settings[expected]), name
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_what_an_experiment_builds_on_comes_with_the_program(name: str) -> None:
     config = composed(f"experiment={name}")
@@ -43,7 +51,7 @@ def test_the_five_models_are_what_they_are_called() -> None:
     models = {name: composed(f"model={name}") for name in ("cnn10", "cnn12", "cnn16", "mnv2", "mnv2_ft")}
     assert [models[name].model.network["depth"] for name in ("cnn10", "cnn12", "cnn16")] == [10, 12, 16]
     assert [models[name].model.network["trainable_layers"] for name in ("mnv2", "mnv2_ft")] == [0, 30]
-    assert {name: config.optim.optimizer for name, config in models.items() if config.optim.optimizer != "sgd"} == {
+    assert {name: config.optim.optimizer for name, config in models.items() if config.optim.optimizer != "muon"} == {
         "mnv2": "adamw",
         "mnv2_ft": "adamw",
     }
