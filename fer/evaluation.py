@@ -143,7 +143,7 @@ class Evaluator:
             FerError: If there are fewer than two, or they were not trained on the same classes and data.
         """
         if len(results) < 2:
-            raise FerError("ensemble: a mean needs two runs or more; name their common folder with run=…")
+            raise FerError("ensemble: a mean needs two runs or more; name their folder, or run=[one,another]")
         first = results[0]
         if len({(result.classes, identity(result.faces)) for result in results}) > 1:
             raise FerError(
