@@ -87,9 +87,12 @@ def _name(path: Path, top: Path) -> str:
 
 
 def _common(paths: list[Path]) -> Path | None:
-    """Return the lowest folder that all of these lie in, if they are on one drive."""
+    """Return the lowest folder from which their paths tell runs apart, if they are on one drive.
+
+    A run's folder is called after the time of the training, and the one above it after the model.
+    """
     try:
-        return Path(os.path.commonpath([path.parent for path in paths]))
+        return Path(os.path.commonpath([path.parent if path.is_file() else path.parent.parent for path in paths]))
     except ValueError:
         return None
 

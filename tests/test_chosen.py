@@ -72,6 +72,7 @@ def test_seeds_of_different_folders_are_told_with_their_mean(tiny_folder: Path) 
     assert told.status == 0, told.err
     (table,) = Path("logs/together").glob("*/evaluation-test.md")
     assert "±" in table.read_text()
+    assert f"| cnn10/{runs[0].name} | plain | 48 |" in table.read_text()
 
 
 def test_several_networks_are_scored_on_other_data(apart: tuple[Path, Path], tiny_folder: Path) -> None:
